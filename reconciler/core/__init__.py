@@ -1,0 +1,1 @@
+"""Pure values and functions: no clock, randomness, environment, logging, network or XenAPI."""

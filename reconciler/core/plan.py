@@ -1,0 +1,238 @@
+"""Plans as data with two readers: one performs them (execute/), one prints them (views/)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.evidence import Certificate, Diagnosis
+from reconciler.core.wanted import Level
+
+
+class Verb(StrEnum):
+    """Every kind of action there is."""
+
+    FENCE = "fence"
+    PROMOTE = "promote"
+    AWAIT_MASTER = "await-master"  # observe a promotion that was already sent
+    RECOVER_MEMBERS = "recover-members"
+    DECLARE_DEAD = "declare-dead"
+    SET_DEFAULT_SR = "set-default-sr"
+    SET_SUSPEND_SR = "set-suspend-sr"
+    SET_AFFINITY = "set-affinity"
+    DESIGNATE_MASTER = "designate-master"
+    START = "start"
+    RESUME = "resume"
+    UNPAUSE = "unpause"
+    SHUTDOWN = "shutdown"
+    SUSPEND = "suspend"
+
+
+SIGNS = {
+    Verb.FENCE: "!",
+    Verb.PROMOTE: "^",
+    Verb.AWAIT_MASTER: "^",
+    Verb.RECOVER_MEMBERS: "^",
+    Verb.DECLARE_DEAD: "!",
+    Verb.SET_DEFAULT_SR: "~",
+    Verb.SET_SUSPEND_SR: "~",
+    Verb.SET_AFFINITY: "~",
+    Verb.DESIGNATE_MASTER: "^",
+    Verb.START: ">",
+    Verb.RESUME: ">",
+    Verb.UNPAUSE: ">",
+    Verb.SHUTDOWN: "-",
+    Verb.SUSPEND: "-",
+}
+
+LEVELS = {
+    Verb.FENCE: Level.CROWN,
+    Verb.PROMOTE: Level.CROWN,
+    Verb.AWAIT_MASTER: Level.OBSERVE,
+    Verb.RECOVER_MEMBERS: Level.CROWN,
+    Verb.DECLARE_DEAD: Level.BURY,
+    Verb.SET_DEFAULT_SR: Level.METADATA,
+    Verb.SET_SUSPEND_SR: Level.METADATA,
+    Verb.SET_AFFINITY: Level.METADATA,
+    Verb.DESIGNATE_MASTER: Level.MOVE,
+    Verb.START: Level.POWER,
+    Verb.RESUME: Level.POWER,
+    Verb.UNPAUSE: Level.POWER,
+    Verb.SHUTDOWN: Level.POWER,
+    Verb.SUSPEND: Level.POWER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What an action or a wish is about. `kind` is host, vm, sr or pool; `uuid` is "" where it can't be known yet."""
+
+    kind: str
+    name: str
+    uuid: str = ""
+    address: str = ""
+    """Of a host."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One step. `id` is stable for the same input: "start:vm/web-1".
+
+    `before` and `after` are words for people ("Halted", "Running on xen02"). `to` is the host (or SR) that it goes to;
+    `certificate_of` names the hosts whose death it rests on; `follows` the ids that must have succeeded before;
+    `host` is where it loads a host, for limits. `via` is the address that the call goes to: "" means the acting master.
+    """
+
+    verb: Verb
+    target: Thing
+    why: str
+    before: str = ""
+    after: str = ""
+    to: Thing | None = None
+    certificate_of: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
+    via: str = ""
+    suffix: str = ""
+
+    @property
+    def id(self) -> str:
+        """Stable name of the action within its plan."""
+        return f"{self.verb}:{self.target}{self.suffix}"
+
+    @property
+    def level(self) -> Level:
+        """How far a run must be allowed to go for it."""
+        return LEVELS[self.verb]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """An action that is right but not allowed now: one reason, and the next command to type."""
+
+    action: Action
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A wish that no action can meet now: what is wished, the one reason, the next command or step."""
+
+    target: Thing
+    wish: str
+    why: str
+    remedy: str
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An object considered and left alone, and why."""
+
+    target: Thing
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Actions in a feasible order. `forecast`: made from the last known pool, to be planned again from what is read."""
+
+    name: str
+    actions: tuple[Action, ...]
+    forecast: bool = False
+
+
+class Status(StrEnum):
+    """What the plan comes to."""
+
+    CLEAN = "clean"  # nothing to do, every wish met
+    CHANGES = "changes"  # actions to do
+    BLOCKED = "blocked"  # nothing that may be done, but wishes are unmet or actions withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact that the plan rests on, as (what, value): compared one by one when a saved plan is applied."""
+
+    what: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is wrong, what will be done, and why. Times in UTC seconds.
+
+    `facts` are what a saved plan must find again; `fingerprint` is their digest (hex). `last_known_at` is when the
+    pool behind a forecast was read. `notes` are worth saying but call for nothing.
+    """
+
+    pool: str
+    pool_uuid: str
+    made_at: float
+    diagnosis: Diagnosis
+    stages: tuple[Stage, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    unmet: tuple[Unmet, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    notes: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    fingerprint: str = ""
+    source: str = ""
+    digest: str = ""
+    commit: str | None = None
+    last_known_at: float | None = None
+    differences: tuple[tuple[str, str], ...] = ()
+    """(thing, field by field difference) for people; made with deepdiff, only where objects differ."""
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """Every action of every stage, in order."""
+        return tuple(a for s in self.stages for a in s.actions)
+
+    @property
+    def status(self) -> Status:
+        """CLEAN, CHANGES or BLOCKED."""
+        if self.actions:
+            return Status.CHANGES
+        return Status.BLOCKED if self.withheld or self.unmet else Status.CLEAN
+
+
+class Result(StrEnum):
+    """How one action ended."""
+
+    DONE = "done"
+    ALREADY = "already"  # its goal was reached without it
+    FAILED = "failed"
+    SKIPPED = "skipped"  # something that it follows failed
+    REFUSED = "refused"  # its precondition or certificate no longer holds
+    UNKNOWN = "unknown"  # the reply was lost and observation could not tell
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The outcome of one action: in words, with the seconds it took and the next command when it failed."""
+
+    action: Action
+    result: Result
+    why: str = ""
+    remedy: str = ""
+    took: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an apply did and what it proved: `final` is the plan made from the pool as read at the end."""
+
+    run: str
+    done: tuple[Done, ...]
+    final: Plan | None
+    started_at: float
+    ended_at: float
+    timeline: tuple[tuple[float, str], ...] = ()
+    """(seconds since the start, what happened)."""
+    stopped: str = ""
+    """Why it stopped before the end, if it did."""

@@ -1,0 +1,144 @@
+"""The one port: everything that the program asks of the outside, time included.
+
+The same production code runs over a real pool, the served lab and the in-memory lab with a virtual clock, because it
+knows the outside by these protocols only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+Json = Any
+"""What a call answers: decoded JSON. Typed once, where it is read (xapi/read.py)."""
+
+
+class FaultKind(StrEnum):
+    """What the network did instead of an XAPI answer."""
+
+    REFUSED = "refused"  # nothing listens: host up, toolstack or stunnel down
+    UNREACHABLE = "unreachable"  # no route, no such name
+    TIMEOUT = "timeout"  # connected or not, no answer within the deadline
+    DROPPED = "dropped"  # the connection broke before a whole answer came
+    TLS = "tls"  # handshake failed, or the certificate is not one that we trust
+    PROTOCOL = "protocol"  # an answer that is not XAPI's
+
+
+class Fault(Exception):
+    """A call that got no value. `XapiFailure` is XAPI's own word, `TransportFault` the network's."""
+
+
+class XapiFailure(Fault):
+    """XAPI answered with an error: `code` and `params` exactly as sent (all strings)."""
+
+    def __init__(self, code: str, *params: str) -> None:
+        super().__init__(code, *params)
+        self.code = code
+        self.params = params
+
+    def __str__(self) -> str:
+        return f"{self.code} [{'; '.join(self.params)}]"
+
+
+class TransportFault(Fault):
+    """No XAPI answer. `sent`: the request may have reached the other side and may have taken effect."""
+
+    def __init__(self, kind: FaultKind, detail: str, *, sent: bool) -> None:
+        super().__init__(kind, detail, sent)
+        self.kind = kind
+        self.detail = detail
+        self.sent = sent
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRun:
+    """What a fence agent did: `code` None when it was killed at its deadline. Texts have no secrets."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question of a parallel round. `kind`: "xapi" uses address, method, params; "tcp" address, port; "agent"
+    agent, options (the action is among them). `deadline` in seconds."""
+
+    kind: str
+    deadline: float
+    address: str = ""
+    method: str = ""
+    params: tuple[Json, ...] = ()
+    port: int = 443
+    agent: str = ""
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one Ask: exactly one of `fault` and a value (None is a value for tcp: connected)."""
+
+    value: Json = None
+    fault: Fault | None = None
+    took: float = 0.0
+
+
+class Port(Protocol):
+    """The outside. Implementations: reconciler/outside.py (real) and tests/support (in-memory lab)."""
+
+    def now(self) -> float:
+        """UTC seconds since the epoch."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+    def call(self, address: str, method: str, params: Sequence[Json], *, deadline: float) -> Json:
+        """One XAPI call at one address, at most once on the wire; `deadline` in seconds for all of it.
+
+        Raises XapiFailure or TransportFault. Never logs or journals: params may hold a password.
+        """
+        ...
+
+    def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
+        """All questions in parallel, answers in the same order. Never raises a Fault: it is in the answer."""
+        ...
+
+    def run_agent(self, agent: str, options: Mapping[str, str], *, deadline: float) -> AgentRun:
+        """Run a fence agent with `options` on its stdin. Raises FileNotFoundError if there is no such agent."""
+        ...
+
+
+class Session(Protocol):
+    """A logged-in session at one address (xapi/sessions.py)."""
+
+    @property
+    def address(self) -> str:
+        """Where it is logged in."""
+        ...
+
+    def call(self, method: str, *params: Json, deadline: float = 30.0) -> Json:
+        """Call with the session as first parameter. Raises XapiFailure or TransportFault."""
+        ...
+
+    def close(self) -> None:
+        """Log out; never raises a Fault."""
+        ...
+
+
+class Sessions(Protocol):
+    """Opens sessions with the manifest's credentials (xapi/sessions.py)."""
+
+    def login(self, address: str, *, deadline: float = 15.0) -> Session:
+        """A normal session; raises XapiFailure (HOST_IS_SLAVE, SESSION_AUTHENTICATION_FAILED, …) or TransportFault."""
+        ...
+
+    def local(self, address: str, *, deadline: float = 15.0) -> Session:
+        """A local session (session.slave_local_login_with_password), valid for emergency calls."""
+        ...

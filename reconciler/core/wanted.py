@@ -1,0 +1,243 @@
+"""What the manifest means, free of YAML: the wishes, each with the place where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+
+class Level(IntEnum):
+    """How far a run may go; each level includes the lower ones."""
+
+    OBSERVE = 0
+    METADATA = 1
+    MOVE = 2
+    POWER = 3
+    BURY = 4
+    CROWN = 5
+
+    @property
+    def word(self) -> str:
+        """The level's name in a manifest."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a file something was written; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret is to be found, never the secret: kind is env, file, exec or cred."""
+
+    kind: str
+    value: str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FenceDevice:
+    """One fence agent for one host. `secrets` maps option names to where their values are found."""
+
+    agent: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, SecretRef] = field(default_factory=dict)
+
+
+class MemberState(StrEnum):
+    """What a member is for."""
+
+    ACTIVE = "active"
+    MAINTENANCE = "maintenance"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A declared host. `fencing` is tried in order: a second agent only if the first fails."""
+
+    name: str
+    address: str
+    state: MemberState = MemberState.ACTIVE
+    fencing: tuple[FenceDevice, ...] = ()
+    fingerprint: str | None = None
+    """SHA-256 of its certificate, lower-case hex without colons."""
+    place: Place | None = None
+
+
+class Failback(StrEnum):
+    """Whether a master that came back gets its office back."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class MasterWish:
+    """Who should be master; `successors` in order of preference if `host` is lost. Names of members."""
+
+    host: str
+    successors: tuple[str, ...] = ()
+    failback: Failback = Failback.MANUAL
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorageWish:
+    """Pool-wide SRs by name_label or uuid; None means: as it is."""
+
+    default_sr: str | None = None
+    suspend_image_sr: str | None = None
+    default_sr_place: Place | None = None
+    suspend_image_sr_place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to log in. `username` is a local account of every host: a promotion needs local root."""
+
+    username: str
+    password: SecretRef
+    ca_file: str | None = None
+    place: Place | None = None
+
+
+class WantedState(StrEnum):
+    """What a VM should be doing."""
+
+    RUNNING = "running"
+    HALTED = "halted"
+    SUSPENDED = "suspended"
+    AS_IS = "as-is"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What "up" means to VMs that depend on this one. At most one of tools, address, tcp, http, delay (seconds)."""
+
+    tools: bool = False
+    address: bool = False
+    tcp: int | None = None
+    http: str | None = None
+    delay: float | None = None
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementWish:
+    """Where a VM may or should run. Host lists are member names. require/avoid are hard, the others soft."""
+
+    prefer: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
+    spread: str | None = None
+    together: str | None = None
+
+
+class Priority(IntEnum):
+    """Order in which VMs get a place and are started; higher first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    CRITICAL = 3
+
+
+class SelectorKind(StrEnum):
+    """How a virtualMachines entry names its VMs."""
+
+    NAME = "name"
+    PATTERN = "pattern"
+    TAG = "tag"
+    UUID = "uuid"
+
+
+@dataclass(frozen=True, slots=True)
+class VmWish:
+    """One virtualMachines entry. A VM named by several entries is a problem unless all but one are patterns or tags;
+    the most exact one (uuid, name, pattern, tag) wins whole."""
+
+    kind: SelectorKind
+    value: str
+    state: WantedState = WantedState.AS_IS
+    home: str | None = None
+    priority: Priority = Priority.NORMAL
+    ready: Ready | None = None
+    placement: PlacementWish = PlacementWish()
+    depends_on: tuple[str, ...] = ()
+    max_level: Level | None = None
+    """The highest level at which this VM may be acted on; None: the pool's."""
+    optional: bool = False
+    """True: no VM of that name is fine (patterns and tags may always match nothing)."""
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        return self.value if self.kind in (SelectorKind.NAME, SelectorKind.PATTERN) else f"{self.kind} {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """The storm brake: with fewer than `min_healthy` of the declared members answering (a share 0..1, counted as
+    at least that share), it is we who are cut off. At most `max_hosts_per_run` hosts are fenced or buried in a run."""
+
+    min_healthy: float = 0.5
+    max_hosts_per_run: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Operations in flight at once, and deadlines in seconds."""
+
+    starts_per_host: int = 3
+    starts_per_pool: int = 16
+    call_timeout: float = 30.0
+    start_timeout: float = 600.0
+    shutdown_timeout: float = 1260.0
+    """XAPI's own domain_shutdown_total_timeout is 1200 s."""
+    promotion_timeout: float = 600.0
+    rejoin_timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How far runs go and how many things they do at once. `reserve`: hosts whose loss placement must survive."""
+
+    attended: Level = Level.CROWN
+    unattended: Level = Level.POWER
+    brake: Brake = Brake()
+    reserve: int = 0
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A whole manifest. `notes` are keys that are understood but not acted on, each with its answer, as
+    (place, text): shown by validate and plan, so that no key is silently ignored."""
+
+    name: str
+    members: tuple[Member, ...]
+    connection: Connection
+    uuid: str | None = None
+    master: MasterWish | None = None
+    storage: StorageWish = StorageWish()
+    policy: Policy = Policy()
+    vms: tuple[VmWish, ...] = ()
+    notes: tuple[tuple[Place | None, str], ...] = ()
+    source: str = ""
+    """The file (or REVISION:path) that it was read from."""
+    digest: str = ""
+    """SHA-256 of the bytes that it was read from, hex."""
+    commit: str | None = None
+    """The Git commit that it was read from, when it was."""
+
+    def member(self, name: str) -> Member | None:
+        """The member of that name."""
+        return next((m for m in self.members if m.name == name), None)
