@@ -142,3 +142,62 @@ class Sessions(Protocol):
     def local(self, address: str, *, deadline: float = 15.0) -> Session:
         """A local session (session.slave_local_login_with_password), valid for emergency calls."""
         ...
+
+
+class TaskStatus(StrEnum):
+    """How an XAPI task stands. UNKNOWN: the task vanished, which says nothing about its operation (sheet §8.1)."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What became of one task. `failure` is XAPI's error of a FAILURE; `result` the ref (or text) that a SUCCESS
+    carries, None for void; `progress` 0..1."""
+
+    task: str
+    status: TaskStatus
+    failure: XapiFailure | None = None
+    result: str | None = None
+    progress: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """There is nothing left to wait for."""
+        return self.status is not TaskStatus.PENDING
+
+
+class Tasks(Protocol):
+    """Async calls of one session (xapi/tasks.py). A task lives in one master's xapi and dies with it."""
+
+    def submit(self, method: str, *params: Json, deadline: float = 30.0) -> str:
+        """Send `Async.<method>` (named without "Async.") and return the task's ref.
+
+        Raises XapiFailure (only what XAPI checks before it makes a task: SESSION_INVALID, MESSAGE_METHOD_UNKNOWN, …)
+        or TransportFault; with `sent` the operation may be running with no task to watch it by.
+        """
+        ...
+
+    def wait(self, refs: Sequence[str], until: float) -> dict[str, TaskResult]:
+        """Wait until at least one of the tasks has ended or `until` (UTC seconds) has come; one result per ref.
+
+        Call it again with those still PENDING. Ended tasks are destroyed on the master, so ask once. Raises
+        TransportFault or XapiFailure (SESSION_INVALID after a restart of the master: nothing is known then).
+        """
+        ...
+
+    def cancel(self, ref: str) -> None:
+        """Ask for cancellation, best effort; never raises a Fault. The operation may still succeed."""
+        ...
+
+
+class TasksOf(Protocol):
+    """Makes the Tasks of a session; the pipeline hands execute/ this factory."""
+
+    def __call__(self, session: Session, /) -> Tasks:
+        """The tasks of this session."""
+        ...
