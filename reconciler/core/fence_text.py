@@ -6,9 +6,11 @@ script may end with 0 whatever it did. So neither the code nor the text alone is
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote, quote_plus
 
 from reconciler.core.evidence import BmcPower
 from reconciler.core.port import AgentRun
@@ -17,6 +19,10 @@ STATUS_LINE = re.compile(
     r"^\s*(?:(?:power )?status|chassis power)\s*(?:is|[:=])\s*(on|off)\s*\.?\s*$", re.IGNORECASE | re.MULTILINE
 )
 """`Status: OFF` of the fence-agents library, `Chassis power = Off` of older IPMI agents."""
+
+HIDDEN = "(hidden)"
+SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|cred|community|auth|cookie", re.IGNORECASE)
+"""Option names whose values are taken for secrets even where the manifest gave them in plain."""
 
 CODE_ON = 0
 CODE_OFF = 2
@@ -54,6 +60,40 @@ def explain(run: AgentRun) -> str:
     # The agents log their reason on stderr and follow it with hints ("Please use '-h' for usage").
     reason = next((line for line in lines if not line.lower().startswith(("please use", "usage:"))), lines[0])
     return f"{ended}: {''.join(c if c.isprintable() else ' ' for c in reason)[:200]}"
+
+
+def secrets_among(options: Mapping[str, str]) -> tuple[str, ...]:
+    """The values among an agent's options that must not be shown, judged by the option's name."""
+    return tuple(value for name, value in options.items() if value and SECRET_NAME.search(name))
+
+
+def hide(text: str, secrets: Iterable[str], *, username: str = "") -> str:
+    """`text` with every secret replaced, also where it is URL-encoded or in a basic-auth header.
+
+    A line that is nothing but a power status stays as it is, so that a password "OFF" can't make a status unreadable.
+    """
+    forms: set[str] = set()
+    for secret in secrets:
+        if secret:
+            plain = (secret, f"{username}:{secret}")
+            forms |= {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), secret.replace("'", "'\\''")}
+            forms |= {secret.replace("\\", "\\\\").replace('"', '\\"')}
+            forms |= {base64.b64encode(words.encode("utf-8", "surrogateescape")).decode() for words in plain}
+    if not forms:
+        return text
+    pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
+    return "".join(
+        line if STATUS_LINE.fullmatch(line.rstrip("\r\n")) else pattern.sub(HIDDEN, line)
+        for line in text.splitlines(keepends=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no certificate was given, and the next command to type or thing to do. No secrets."""
+
+    why: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)

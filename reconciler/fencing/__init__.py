@@ -1,0 +1,1 @@
+"""EDGE: runs fence agents and reads power back. Imports core only."""
