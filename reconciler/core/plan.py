@@ -16,6 +16,7 @@ class Verb(StrEnum):
     PROMOTE = "promote"
     AWAIT_MASTER = "await-master"  # observe a promotion that was already sent
     RECOVER_MEMBERS = "recover-members"
+    AWAIT_MEMBERS = "await-members"  # wait until all that answer have rejoined, without a call that writes
     DECLARE_DEAD = "declare-dead"
     SET_DEFAULT_SR = "set-default-sr"
     SET_SUSPEND_SR = "set-suspend-sr"
@@ -33,6 +34,7 @@ SIGNS = {
     Verb.PROMOTE: "^",
     Verb.AWAIT_MASTER: "^",
     Verb.RECOVER_MEMBERS: "^",
+    Verb.AWAIT_MEMBERS: "^",
     Verb.DECLARE_DEAD: "!",
     Verb.SET_DEFAULT_SR: "~",
     Verb.SET_SUSPEND_SR: "~",
@@ -50,6 +52,7 @@ LEVELS = {
     Verb.PROMOTE: Level.CROWN,
     Verb.AWAIT_MASTER: Level.OBSERVE,
     Verb.RECOVER_MEMBERS: Level.CROWN,
+    Verb.AWAIT_MEMBERS: Level.OBSERVE,
     Verb.DECLARE_DEAD: Level.BURY,
     Verb.SET_DEFAULT_SR: Level.METADATA,
     Verb.SET_SUSPEND_SR: Level.METADATA,
@@ -79,11 +82,11 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One step. `id` is stable for the same input: "start:vm/web-1".
+    """One step; `id` is stable for the same input.
 
     `before` and `after` are words for people ("Halted", "Running on xen02"). `to` is the host (or SR) that it goes to;
     `certificate_of` names the hosts whose death it rests on; `follows` the ids that must have succeeded before;
-    `host` is where it loads a host, for limits. `via` is the address that the call goes to: "" means the acting master.
+    `via` is the address that the call goes to: "" means the acting master.
     """
 
     verb: Verb
@@ -95,12 +98,11 @@ class Action:
     certificate_of: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
     via: str = ""
-    suffix: str = ""
 
     @property
     def id(self) -> str:
-        """Stable name of the action within its plan."""
-        return f"{self.verb}:{self.target}{self.suffix}"
+        """Stable name of the action within its plan; by uuid, for names may be shared."""
+        return f"{self.verb}:{self.target.kind}/{self.target.uuid or self.target.name}"
 
     @property
     def level(self) -> Level:

@@ -1,0 +1,173 @@
+"""Dead hosts of a managed pool: which must be buried, on what proof, and what stays in doubt until then (I1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.core.draft import Draft, attest_command, toolstack_command
+from reconciler.core.evidence import BmcPower
+from reconciler.core.model import PoolState, PowerState, Vm
+from reconciler.core.plan import Action, Verb
+from reconciler.core.standing import Stand, Standing, Stands
+from reconciler.core.wanted import VmWish, Wanted, WantedState
+from reconciler.core.words import count, names
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A host that may be running VMs that the database has as halted, and how to end the doubt."""
+
+    stand: Stand
+    why: str
+    remedy: str
+
+
+def doubts(wanted: Wanted, stands: Stands, state: PoolState) -> tuple[Doubt, ...]:
+    """Hosts whose real VMs the database may not know.
+
+    `enabled` tells: every master start sets it false for all hosts and only a host that rejoined sets it true again
+    (xapi_ha.ml:on_database_engine_ready; recordings 14, 21), so a silent host that is still enabled was lost under the
+    present master, whose records of it are right. A host that is live but not enabled may be the healed member of
+    recording 07, which runs VMs that were started elsewhere.
+    """
+    found = []
+    for one in stands.by_ref.values():
+        if one.standing is Standing.DISABLED:
+            found.append(
+                Doubt(
+                    one,
+                    f"{one.thing.name} is live but not enabled: it may run VMs that the database has as halted",
+                    f"{toolstack_command(one)} (it keeps its VMs, tells the truth about them and enables the host), or "
+                    "declare state: maintenance for it",
+                )
+            )
+        elif one.standing in (Standing.ASTRAY, Standing.REJOINING):
+            found.append(
+                Doubt(one, f"{one.thing.name} has not rejoined: {one.why}", f"xenrec status {wanted.source}".strip())
+            )
+        elif one.standing in (Standing.SILENT, Standing.SUSPECT) and not one.host.enabled:
+            if one.member and one.member.state == "maintenance" and not _guests_on(one, state):
+                continue
+            remedy = attest_command(wanted, one.thing.name)
+            if one.standing is Standing.SUSPECT:
+                remedy = toolstack_command(one)
+            found.append(
+                Doubt(
+                    one,
+                    f"{one.thing.name} has not been heard from since the master started and is not proved dead: "
+                    "it may run VMs that the database has as halted",
+                    remedy,
+                )
+            )
+        elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live):
+            found.append(
+                Doubt(
+                    one,
+                    f"{one.host.name} is in the pool but not in the manifest, and the master has not heard it",
+                    f"declare {one.host.name} under spec.members",
+                )
+            )
+    return tuple(found)
+
+
+def _guests_on(one: Stand, state: PoolState) -> tuple[Vm, ...]:
+    return tuple(
+        vm
+        for vm in state.residents.get(one.host.ref, ())
+        if vm.is_guest and vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
+    )
+
+
+def fence_obstacle(one: Stand, brake: str) -> tuple[str, str]:
+    """(why a silent host must not be fenced now, what to do instead); ("", "") if it may be."""
+    name = one.thing.name
+    if one.standing is Standing.SUSPECT:
+        return f"{name} shows life: {one.why}", toolstack_command(one)
+    if one.member is None or not one.member.fencing:
+        return f"{name} does not answer and is not proved dead, and no fence agent is declared for it", ""
+    if brake:
+        return brake, "look from another network; if it is true, lower policy.brake.minHealthy in the manifest"
+    if one.bmc is BmcPower.UNKNOWN:
+        return f"{name} is not proved dead, and its BMC does not answer, which proves nothing", ""
+    if one.host.live and one.bmc is not BmcPower.OFF:
+        return (
+            f"{name} does not answer us, but its BMC says that power is on and the master still counts it as live "
+            "(it takes XAPI up to 10 minutes to notice a loss)",
+            "",
+        )
+    return "", ""
+
+
+def plan_burials(
+    wanted: Wanted,
+    stands: Stands,
+    state: PoolState,
+    wishes: Mapping[str, VmWish],
+    *,
+    in_doubt: Sequence[Doubt],
+    starts_wanted: bool,
+    brake: str,
+    draft: Draft,
+) -> dict[str, tuple[str, ...]]:
+    """Add FENCE and DECLARE_DEAD actions for hosts whose VMs a wish concerns; one burial serves all VMs of a host.
+
+    Returns, for each host ref that is or will be proved dead, the ids that what rests on its death must follow.
+    A host of no wish's concern is left as it is.
+    """
+    proved: dict[str, tuple[str, ...]] = {}
+    doubtful = {d.stand.host.ref for d in in_doubt}
+    for one in stands.by_ref.values():
+        if one.answers or one.standing is Standing.UNDECLARED:
+            continue
+        guests = _guests_on(one, state)
+        concerned = [vm for vm in guests if vm.ref in wishes and wishes[vm.ref].state not in (WantedState.AS_IS,)]
+        if not concerned and not (one.host.ref in doubtful and starts_wanted):
+            if one.standing is Standing.DEAD:
+                proved[one.host.ref] = ()
+            continue
+        follows: tuple[str, ...] = ()
+        rests = (one.thing.name,)
+        why_fence = _why(one, concerned, [d for d in in_doubt if d.stand is one])
+        if one.standing is not Standing.DEAD:
+            fence = Action(Verb.FENCE, one.thing, why_fence, before=one.why, after="power off, read back from its BMC")
+            why, remedy = fence_obstacle(one, brake)
+            if why:
+                burial = _burial(one, guests, concerned, rests, ()) if concerned else fence
+                draft.hold(
+                    burial,
+                    why,
+                    remedy or f"see with your own eyes that it is off, then: {attest_command(wanted, one.thing.name)}",
+                )
+                continue
+            draft.actions.append(fence)
+            follows = (fence.id,)
+        if concerned:
+            burial = _burial(one, guests, concerned, rests, follows)
+            draft.actions.append(burial)
+            follows = (burial.id,)
+        proved[one.host.ref] = follows
+    return proved
+
+
+def _why(one: Stand, concerned: Sequence[Vm], in_doubt: Sequence[Doubt]) -> str:
+    if concerned:
+        return f"{count(len(concerned), 'declared VM')} can't be started elsewhere while {one.thing.name} may run them"
+    return in_doubt[0].why if in_doubt else ""
+
+
+def _burial(
+    one: Stand, guests: Sequence[Vm], concerned: Sequence[Vm], rests: tuple[str, ...], follows: tuple[str, ...]
+) -> Action:
+    others = [vm.name for vm in guests if vm not in concerned]
+    also = f"; it also resets {names(others)}, which the manifest does not name" if others else ""
+    verb = "is" if len(guests) == 1 else "are"
+    return Action(
+        Verb.DECLARE_DEAD,
+        one.thing,
+        f"{names(vm.name for vm in guests)} {verb} still recorded as running on it{also}",
+        before=f"{count(len(guests), 'VM')} recorded on it",
+        after="its VMs Halted, their disks unlocked",
+        certificate_of=rests,
+        follows=follows,
+    )

@@ -1,0 +1,44 @@
+"""A plan while it is made: actions, what is withheld, wishes unmet, objects left alone. Order is order of adding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reconciler.core.plan import Action, Kept, Thing, Unmet, Withheld
+from reconciler.core.standing import Stand
+from reconciler.core.wanted import Wanted
+
+
+@dataclass
+class Draft:
+    """What the planner's rooms add to."""
+
+    actions: list[Action] = field(default_factory=list)
+    withheld: list[Withheld] = field(default_factory=list)
+    unmet: list[Unmet] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def keep(self, target: Thing, why: str) -> None:
+        """Say why an object is left alone."""
+        self.kept.append(Kept(target, why))
+
+    def hold(self, action: Action, why: str, remedy: str) -> None:
+        """Withhold an action."""
+        self.withheld.append(Withheld(action, why, remedy))
+
+
+def attest_command(wanted: Wanted, host: str) -> str:
+    """The command that obtains an attested certificate for a host."""
+    manifest = wanted.source or "MANIFEST"
+    return f"xenrec attest {manifest} {host} --dead --reason 'seen powered off' --for 30m"
+
+
+def apply_command(wanted: Wanted, *options: str) -> str:
+    """The apply command with options."""
+    return " ".join(["xenrec apply", wanted.source or "MANIFEST", *options])
+
+
+def toolstack_command(stand: Stand) -> str:
+    """How to restart a host's toolstack."""
+    return f"ssh root@{stand.host.address} xe-toolstack-restart"

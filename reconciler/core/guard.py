@@ -1,0 +1,113 @@
+"""What a run may do: levels, the storm brake, who else is driving. Takes actions out of a draft, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.core.draft import Draft, apply_command
+from reconciler.core.model import PoolState
+from reconciler.core.plan import Action, Verb
+from reconciler.core.wanted import Level, VmWish, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How far this run may go. `spent`: hosts already fenced or buried in this run."""
+
+    attended: bool = True
+    spent: frozenset[str] = frozenset()
+
+    def level(self, wanted: Wanted) -> Level:
+        """The highest level of this run."""
+        return wanted.policy.attended if self.attended else wanted.policy.unattended
+
+    @property
+    def key(self) -> str:
+        """The manifest's key that sets it."""
+        return "policy.levels.attended" if self.attended else "policy.levels.unattended"
+
+
+_HOST_VERBS = (Verb.FENCE, Verb.DECLARE_DEAD)
+
+
+ATTENDED = Allowance()
+
+
+def restrain(
+    wanted: Wanted,
+    draft: Draft,
+    allowance: Allowance,
+    *,
+    state: PoolState | None,
+    wishes: Mapping[str, VmWish],
+    brake: str,
+) -> None:
+    """Withhold every action that is above what the run may do, and whatever follows a withheld one.
+
+    `wishes` maps VM uuids to their entries. The first reason that applies is the one given.
+    """
+    kept: list[Action] = []
+    refused: dict[str, Action] = {}
+    hosts = set(allowance.spent)
+    for action in draft.actions:
+        broken = next((i for i in action.follows if i in refused), None)
+        if broken is not None and action.verb is not Verb.DESIGNATE_MASTER:
+            first = refused[broken]
+            draft.hold(action, f"it follows {words(first)}, which is withheld", "see the reason there")
+            refused[action.id] = action
+            continue
+        why, remedy = _refusal(wanted, action, allowance, state, wishes, brake, hosts)
+        if why:
+            draft.hold(action, why, remedy)
+            refused[action.id] = action
+            continue
+        if action.verb in _HOST_VERBS:
+            hosts.add(action.target.name)
+        kept.append(action)
+    draft.actions[:] = kept
+
+
+def words(action: Action) -> str:
+    """An action in few words, for reasons."""
+    verb = str(action.verb).replace("-", " ")
+    return f"{verb} {action.target.name}"
+
+
+def _refusal(
+    wanted: Wanted,
+    action: Action,
+    allowance: Allowance,
+    state: PoolState | None,
+    wishes: Mapping[str, VmWish],
+    brake: str,
+    hosts: set[str],
+) -> tuple[str, str]:
+    limit = allowance.level(wanted)
+    if action.level > limit:
+        remedy = "raise it in the manifest"
+        if not allowance.attended and action.level <= wanted.policy.attended:
+            remedy = f"a person may do it: {apply_command(wanted)}"
+        return f"this run may go as far as {limit.word} ({allowance.key}) and this is {action.level.word}", remedy
+    wish = wishes.get(action.target.uuid)
+    if action.target.kind == "vm" and wish is not None and wish.max_level is not None and action.level > wish.max_level:
+        return (
+            f"its entry allows {wish.max_level.word} at most and this is {action.level.word}",
+            "raise maxLevel in its entry",
+        )
+    if state is not None and state.pool.ha_enabled and action.level > Level.METADATA:
+        return (
+            "XAPI's own HA is on, and it restarts VMs and chooses masters by itself",
+            "watch what it does: xe vm-list params=name-label,power-state,resident-on",
+        )
+    if state is not None and "rolling_upgrade_in_progress" in state.pool.other_config and action.level > Level.METADATA:
+        return "a rolling upgrade of the pool is in progress", "finish it first"
+    if brake and action.level >= Level.MOVE:
+        return brake, "look from another network; if it is true, lower policy.brake.minHealthy in the manifest"
+    most = wanted.policy.brake.max_hosts_per_run
+    if action.verb in _HOST_VERBS and action.target.name not in hosts and len(hosts) >= most:
+        return (
+            f"policy.brake.maxHostsPerRun is {most}, and this run already deals with another host",
+            "run again afterwards, or raise it in the manifest if so many hosts are really down",
+        )
+    return "", ""

@@ -1,0 +1,346 @@
+"""Testimony -> verdict on every host -> the situation of the pool. Pure: a table of cases, no clock.
+
+Silence is never death: a host is DEAD only where a certificate covers it and nothing at its address shows life.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from reconciler.core.evidence import (
+    BmcPower,
+    Certificate,
+    Diagnosis,
+    Incident,
+    Judged,
+    LoginAnswer,
+    Situation,
+    Survey,
+    Testimony,
+    Verdict,
+)
+from reconciler.core.model import PoolState
+from reconciler.core.wanted import Member, MemberState, Wanted
+from reconciler.core.words import address_host, count, names
+
+_LIFE = {
+    LoginAnswer.REFUSED: "its host answers but its toolstack does not (connection refused)",
+    LoginAnswer.UNTRUSTED: "something answers with a certificate that the manifest does not trust",
+    LoginAnswer.STRANGE: "something answers, but not as XAPI does",
+}
+
+
+def uuid_of(member: Member, state: PoolState | None) -> str | None:
+    """The host uuid of a declared member, as far as a database tells; by name first, then by address."""
+    if state is None:
+        return None
+    host = state.host_named(member.name)
+    if host is None:
+        found = [h for h in state.hosts.values() if h.address == address_host(member.address)]
+        host = found[0] if len(found) == 1 else None
+    return host.uuid if host else None
+
+
+def _sign_of_life(t: Testimony, certificate: Certificate | None) -> str:
+    if t.answers:
+        return "its XAPI answers"
+    if t.login in _LIFE:
+        return _LIFE[t.login]
+    if t.tcp:
+        return "its host takes connections, but its toolstack does not answer: it hangs"
+    if certificate is not None and t.bmc is BmcPower.ON:
+        return "its BMC says that power is on"
+    return ""
+
+
+def judge_member(
+    member: Member, t: Testimony, certificates: Iterable[Certificate], uuid: str | None, now: float
+) -> Judged:
+    """The verdict on one member from all testimonies about it and the certificates that may cover it."""
+    held = [c for c in certificates if c.covers(host=member.name, address=member.address, uuid=uuid, now=now)]
+    certificate = max(held, key=lambda c: c.expires_at) if held else None
+    life = _sign_of_life(t, certificate)
+    if t.answers:
+        return Judged(member.name, member.address, Verdict.ALIVE, _alive_words(t), voided=certificate)
+    if life:
+        return Judged(member.name, member.address, Verdict.SUSPECT, life, voided=certificate)
+    power = {
+        BmcPower.ON: "its BMC says that power is on: not dead",
+        BmcPower.OFF: "its BMC says that power is off",
+        BmcPower.UNKNOWN: "its BMC does not answer either, which proves nothing",
+        BmcPower.NONE: "no fence agent is declared to ask",
+    }[t.bmc]
+    if certificate is not None:
+        words = f"no answer, and {certificate.kind} dead by {certificate.by}: {certificate.reason}"
+        return Judged(member.name, member.address, Verdict.DEAD, words, certificate=certificate)
+    if member.state is MemberState.MAINTENANCE:
+        return Judged(member.name, member.address, Verdict.PLANNED_DOWN, "no answer, as its maintenance lets expect")
+    return Judged(member.name, member.address, Verdict.UNREACHABLE, f"no answer from here; {power}")
+
+
+def _alive_words(t: Testimony) -> str:
+    if t.login is LoginAnswer.MASTER:
+        return "acts as master"
+    if t.login is LoginAnswer.SLAVE:
+        gone = "; has lost it" if t.reaches_master is False else ""
+        return f"member of {t.follows}{gone}"
+    if t.login is LoginAnswer.EMERGENCY:
+        return f"in emergency mode ({t.detail})"
+    return f"answers, but rejects our login ({t.detail})"
+
+
+def answering_share(survey: Survey) -> float:
+    """Share 0..1 of the declared members whose XAPI answered."""
+    return sum(t.answers for t in survey.testimonies) / max(1, len(survey.testimonies))
+
+
+def brake_reason(wanted: Wanted, survey: Survey) -> str:
+    """Why the storm brake holds, "" if it doesn't (I6)."""
+    share = answering_share(survey)
+    if share >= wanted.policy.brake.min_healthy:
+        return ""
+    up = sum(t.answers for t in survey.testimonies)
+    return (
+        f"only {up} of {len(survey.testimonies)} members answer and policy.brake.minHealthy is "
+        f"{wanted.policy.brake.min_healthy:.0%}: it may be this machine that is cut off"
+    )
+
+
+def diagnose(
+    wanted: Wanted,
+    survey: Survey,
+    certificates: Sequence[Certificate],
+    *,
+    now: float,
+    known: PoolState | None = None,
+    incident: Incident | None = None,
+) -> Diagnosis:
+    """Who manages the pool, and the verdict on every member. `known` is the pool as read now or last known."""
+    judged = tuple(
+        judge_member(m, t, [c for c in certificates if c.pool == wanted.name], uuid_of(m, known), now)
+        for m, t in zip(wanted.members, survey.testimonies, strict=True)
+    )
+    expected = wanted.uuid or (known.pool.uuid if known else None)
+    masters = [t for t in survey.testimonies if t.login is LoginAnswer.MASTER]
+    strangers = [t for t in masters if expected and t.pool_uuid and t.pool_uuid != expected]
+    if strangers:
+        them = strangers[0]
+        return Diagnosis(
+            Situation.STRANGER,
+            f"{them.name} ({them.address}) is master of another pool: its uuid is {them.pool_uuid}, not {expected}",
+            judged,
+            remedy="correct the member's address, or spec.uuid if the pool was made anew",
+        )
+    if len(masters) > 1:
+        followers = Counter(t.follows for t in survey.testimonies if t.login is LoginAnswer.SLAVE)
+        told = "; ".join(
+            f"{m.name} is followed by {count(followers[address_host(m.address)], 'member')}" for m in masters
+        )
+        return Diagnosis(
+            Situation.TWO_MASTERS,
+            f"{names(m.name for m in masters)} all accept logins as master: {told}. "
+            "Each starts VMs from its own database, so one VM may run twice",
+            judged,
+            remedy="start and move nothing; decide which is right, then on that host only: xe pool-recover-slaves "
+            "(it demotes the other, whose copies of VMs that run elsewhere are killed)",
+        )
+    rejected = [t for t in survey.testimonies if t.login is LoginAnswer.REJECTED]
+    if rejected and not masters:
+        return Diagnosis(
+            Situation.DENIED,
+            f"{names(t.name for t in rejected)} rejects the login of {wanted.connection.username}",
+            judged,
+            remedy="check connection.username and where connection.password comes from",
+        )
+    if masters:
+        return _managed(wanted, survey, judged, masters[0])
+    return _masterless(wanted, survey, judged, known=known, incident=incident, now=now)
+
+
+def _managed(wanted: Wanted, survey: Survey, judged: tuple[Judged, ...], master: Testimony) -> Diagnosis:
+    alive = [j for j in judged if j.verdict is Verdict.ALIVE]
+    down = [j for j in judged if j.verdict is not Verdict.ALIVE]
+    astray = [
+        t
+        for t in survey.testimonies
+        if t.login is LoginAnswer.SLAVE and t.follows and not _same_host(wanted, master, t.follows)
+    ]
+    why = f"{master.name} is master; {len(alive)} of {len(judged)} members answer"
+    if down:
+        why += f"; {names(j.name for j in down)} " + ("does" if len(down) == 1 else "do") + " not"
+    if astray:
+        why += f"; {names(t.name for t in astray)} still " + ("follows" if len(astray) == 1 else "follow") + " another"
+    if untrusted := [t.name for t in survey.testimonies if t.login is LoginAnswer.UNTRUSTED]:
+        why += f"; the certificate of {names(untrusted)} is not the one that the manifest trusts"
+    return Diagnosis(Situation.MANAGED, why, judged, master=master.name, signs=tuple(t.name for t in astray))
+
+
+def _same_host(wanted: Wanted, master: Testimony, follows: str) -> bool:
+    """Whether `follows`, an address as XAPI tells it, is the master's; a manifest may give host:port or a name."""
+    member = wanted.member(master.name)
+    return follows in (address_host(master.address), address_host(member.address) if member else "")
+
+
+def lost_master_of(
+    wanted: Wanted, survey: Survey, known: PoolState | None, answering: Sequence[Testimony]
+) -> tuple[str | None, str, tuple[str, ...]]:
+    """(name of the declared master that is lost, its address, all addresses followed) when nobody accepts logins.
+
+    Members in emergency mode don't say whom they follow: then the last known database, then the manifest, tells.
+    """
+    followed = Counter(t.follows for t in answering if t.follows)
+    addresses = tuple(sorted(followed))
+    if followed:
+        address = max(sorted(followed), key=lambda a: followed[a])
+        member = next((m for m in wanted.members if address_host(m.address) == address), None)
+        return (member.name if member else None), address, addresses
+    if known and known.master:
+        for member in wanted.members:
+            if uuid_of(member, known) == known.master.uuid:
+                return member.name, member.address, ()
+    if wanted.master and (member := wanted.member(wanted.master.host)):
+        return member.name, member.address, ()
+    return None, "", ()
+
+
+def _untrusted(t: Testimony, judged: tuple[Judged, ...]) -> Diagnosis:
+    return Diagnosis(
+        Situation.DENIED,
+        f"the certificate of {t.name} ({t.address}) is not the one that the manifest trusts: {t.detail}",
+        judged,
+        remedy="if the host was reinstalled, put its new fingerprint into the manifest after checking it on its "
+        "console: openssl x509 -in /etc/xensource/xapi-ssl.pem -noout -fingerprint -sha256",
+    )
+
+
+NEVER_TOOK_EFFECT = 120.0
+"""Seconds after which a candidate that still follows the lost master has never received the call: XAPI writes the role
+file before it answers and restarts 5-10 s later (recordings 03 and 11: master within 14 s)."""
+
+
+def promotion_is_void(incident: Incident, survey: Survey, judged: Sequence[Judged], now: float) -> bool:
+    """A promotion that was sent and can no longer take effect: its candidate is proved dead, or it goes on following
+    the lost master long after the restart that the call would have caused. Only then may one be sent (I3)."""
+    candidate = next((j for j in judged if j.name == incident.candidate), None)
+    if candidate is not None and candidate.verdict is Verdict.DEAD:
+        return True
+    t = survey.of(incident.candidate)
+    return (
+        t is not None
+        and t.login is LoginAnswer.SLAVE
+        and t.follows == address_host(incident.lost_address)
+        and t.reaches_master is not True
+        and now - incident.sent_at > NEVER_TOOK_EFFECT
+    )
+
+
+def _masterless(
+    wanted: Wanted,
+    survey: Survey,
+    judged: tuple[Judged, ...],
+    *,
+    known: PoolState | None,
+    incident: Incident | None,
+    now: float,
+) -> Diagnosis:
+    answering = [t for t in survey.testimonies if t.answers]
+    untrusted = [t for t in survey.testimonies if t.login is LoginAnswer.UNTRUSTED]
+    if not answering and untrusted:
+        return _untrusted(untrusted[0], judged)
+    if not answering:
+        refused = [t for t in survey.testimonies if t.login is LoginAnswer.REFUSED]
+        why = f"none of the {count(len(judged), 'member')} answers"
+        if refused:
+            why += f"; the toolstack of {names(t.name for t in refused)} is down or restarting, its host is up"
+        return Diagnosis(
+            Situation.CUT_OFF,
+            why,
+            judged,
+            remedy=f"on {refused[0].name}: xe-toolstack-restart" if refused else "check this machine's network first",
+        )
+    name, address, followed = lost_master_of(wanted, survey, known, answering)
+    in_office = survey.of(name) if name else None
+    if in_office is not None and in_office.login is LoginAnswer.UNTRUSTED:
+        return _untrusted(in_office, judged)
+    shown = f"{name} ({address})" if name else (address or "an unknown master")
+    if incident is not None and not promotion_is_void(incident, survey, judged, now):
+        sent = incident.candidate
+        return Diagnosis(
+            Situation.BOOTING,
+            f"{sent} was told {now - incident.sent_at:.0f} s ago to become master and does not accept logins yet",
+            judged,
+            lost_master=incident.lost_master,
+            remedy=f"it is observed, not sent again; watch it with: xenrec status {wanted.source}",
+        )
+    if brake := brake_reason(wanted, survey):
+        return Diagnosis(
+            Situation.CUT_OFF,
+            f"no master answers, and {brake}",
+            judged,
+            lost_master=name,
+            remedy="look from another network; if it is true, lower policy.brake.minHealthy in the manifest",
+        )
+    if len(followed) > 1:
+        told = "; ".join(f"{t.name} follows {t.follows}" for t in answering if t.follows)
+        return Diagnosis(
+            Situation.LOST,
+            f"nobody accepts logins, and the members follow different masters: {told}",
+            judged,
+            lost_master=None,
+            remedy="find out which of them was master last; xenrec promotes nobody in a tangle",
+        )
+    reach = [t.name for t in answering if t.reaches_master]
+    if reach:
+        return Diagnosis(
+            Situation.CUT_OFF,
+            f"{shown} does not answer us, but {names(reach)} still "
+            + ("reaches" if len(reach) == 1 else "reach")
+            + " it: "
+            "the master is alive and it is this machine that is cut off from it",
+            judged,
+            lost_master=name,
+            remedy=f"mend the network between this machine and {shown}",
+        )
+    if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers:
+        return Diagnosis(
+            Situation.BOOTING,
+            f"{shown} is the master: {_LIFE.get(in_office.login, 'it answers strangely')}",
+            judged,
+            lost_master=name,
+            remedy=f"on {name}: xe-toolstack-restart, then wait a minute. A promotion beside a living host would make "
+            "two masters",
+        )
+    if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp:
+        return Diagnosis(
+            Situation.BOOTING,
+            f"{shown} is the master and its host takes connections, but its toolstack does not answer: it hangs",
+            judged,
+            lost_master=name,
+            remedy=f"on {name}: xe-toolstack-restart (running VMs are not touched by it)",
+        )
+    if in_office is not None and in_office.answers:
+        return Diagnosis(
+            Situation.LOST,
+            f"nobody accepts logins: the members follow {shown}, which itself {_alive_words(in_office)}",
+            judged,
+            lost_master=None,
+            remedy="find out which of them was master last; xenrec promotes nobody in a tangle",
+        )
+    emergency = [t.name for t in answering if t.login is LoginAnswer.EMERGENCY]
+    hanging = [t.name for t in answering if t.reaches_master is False]
+    seen = "; ".join(
+        s
+        for s in (
+            f"{names(hanging)} hang on it" if len(hanging) > 1 else (f"{hanging[0]} hangs on it" if hanging else ""),
+            f"in emergency mode: {names(emergency)}" if emergency else "",
+        )
+        if s
+    )
+    return Diagnosis(
+        Situation.LOST,
+        f"the master {shown} is lost: it answers nobody" + (f" ({seen})" if seen else ""),
+        judged,
+        lost_master=name,
+        signs=(address,),
+    )

@@ -1,0 +1,183 @@
+"""The planner's front door: everything that is known in, one Plan out. Pure: the same input gives the same plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reconciler.core.draft import Draft
+from reconciler.core.evidence import Certificate, Diagnosis, Incident, Situation, Survey, Verdict
+from reconciler.core.guard import ATTENDED, Allowance, restrain
+from reconciler.core.judge import brake_reason, diagnose
+from reconciler.core.model import PoolState
+from reconciler.core.plan import Action, Fact, Plan, Stage, Verb
+from reconciler.core.regain import forecast_pool, plan_regain
+from reconciler.core.restore import Restore, plan_restore
+from reconciler.core.wanted import VmWish, Wanted
+from reconciler.core.words import count, utc
+
+
+def make_plan(
+    wanted: Wanted,
+    survey: Survey,
+    *,
+    now: float,
+    state: PoolState | None = None,
+    last_known: PoolState | None = None,
+    certificates: Sequence[Certificate] = (),
+    incident: Incident | None = None,
+    allowance: Allowance = ATTENDED,
+    failback: bool = False,
+) -> Plan:
+    """The plan for what is known now. `state` is the pool as its acting master tells it, None when there is none;
+    `last_known` the pool as it was last read, for forecasts."""
+    known = state or last_known
+    diagnosis = diagnose(wanted, survey, certificates, now=now, known=known, incident=incident)
+    plan = Plan(
+        pool=wanted.name,
+        pool_uuid=known.pool.uuid if known else (wanted.uuid or ""),
+        made_at=now,
+        diagnosis=diagnosis,
+        certificates=tuple(j.certificate for j in diagnosis.members if j.certificate is not None),
+        source=wanted.source,
+        digest=wanted.digest,
+        commit=wanted.commit,
+        notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes),
+    )
+    if diagnosis.situation is Situation.MANAGED and state is not None:
+        plan = _managed(plan, wanted, survey, state, allowance, failback=failback)
+    elif diagnosis.situation in (Situation.LOST, Situation.BOOTING):
+        plan = _lost(plan, wanted, survey, last_known, incident, allowance)
+    return _with_facts(plan, survey, state)
+
+
+def _wishes(restore: Restore, state: PoolState) -> dict[str, VmWish]:
+    return {state.vms[ref].uuid: wish for ref, wish in restore.selection.wishes.items()}
+
+
+def _managed(
+    plan: Plan, wanted: Wanted, survey: Survey, state: PoolState, allowance: Allowance, *, failback: bool
+) -> Plan:
+    brake = brake_reason(wanted, survey)
+    restore = plan_restore(wanted, survey, plan.diagnosis, state, brake=brake, failback=failback)
+    first = Draft(actions=list(restore.regain))
+    restrain(wanted, first, allowance, state=state, wishes={}, brake=brake)
+    draft = restore.draft
+    restrain(wanted, draft, allowance, state=state, wishes=_wishes(restore, state), brake=brake)
+    stages = []
+    if first.actions:
+        stages.append(Stage("regain", tuple(first.actions)))
+    if draft.actions and (first.actions or not restore.regain):
+        handover = [a for a in draft.actions if a.verb is Verb.DESIGNATE_MASTER]
+        rest = [a for a in draft.actions if a.verb is not Verb.DESIGNATE_MASTER]
+        forecast = bool(restore.regain)
+        if rest:
+            stages.append(Stage("restore", _ordered(rest), forecast=forecast))
+        if handover:
+            stages.append(Stage("hand over", tuple(handover), forecast=forecast))
+    return replace(
+        plan,
+        stages=tuple(stages),
+        withheld=tuple(first.withheld + draft.withheld),
+        unmet=tuple(draft.unmet),
+        kept=tuple(draft.kept),
+        notes=plan.notes + tuple(draft.notes),
+        differences=restore.differences,
+    )
+
+
+def _lost(
+    plan: Plan,
+    wanted: Wanted,
+    survey: Survey,
+    last_known: PoolState | None,
+    incident: Incident | None,
+    allowance: Allowance,
+) -> Plan:
+    regain = plan_regain(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
+    draft = regain.draft
+    restrain(wanted, draft, allowance, state=None, wishes={}, brake="")
+    notes = plan.notes + tuple(draft.notes)
+    plan = replace(plan, withheld=tuple(draft.withheld))
+    if regain.candidate is None:
+        return replace(plan, notes=notes)
+    if last_known is None:
+        told = "the pool was never read from this machine, so what comes after the regain stage can't be forecast"
+        only = (Stage("regain", tuple(draft.actions)),) if draft.actions else ()
+        return replace(plan, stages=only, notes=(*notes, told))
+    state, seen, told_by = forecast_pool(wanted, survey, plan.diagnosis, last_known, regain)
+    later = plan_restore(wanted, seen, told_by, state, brake="", assume_rejoined=True)
+    spent = allowance.spent | {a.target.name for a in draft.actions if a.verb is Verb.FENCE}
+    restrain(
+        wanted,
+        later.draft,
+        replace(allowance, spent=frozenset(spent)),
+        state=state,
+        wishes=_wishes(later, state),
+        brake="",
+    )
+    plan = replace(plan, last_known_at=last_known.read_at)
+    if not draft.actions:
+        starts = sum(a.verb in (Verb.START, Verb.RESUME) for a in later.draft.actions)
+        coming = (
+            f"after the regain stage, as the pool was at {utc(last_known.read_at)}: {count(starts, 'VM')} to start, "
+            f"{count(len(later.draft.unmet), 'wish')} not to be met".replace("wishs", "wishes")
+        )
+        return replace(plan, notes=(*notes, coming))
+    stages = [Stage("regain", tuple(draft.actions))]
+    if later.draft.actions:
+        stages.append(Stage("restore", _ordered(later.draft.actions), forecast=True))
+    return replace(
+        plan,
+        stages=tuple(stages),
+        withheld=plan.withheld + tuple(later.draft.withheld),
+        unmet=tuple(later.draft.unmet),
+        kept=tuple(later.draft.kept),
+        notes=notes + tuple(later.draft.notes),
+        differences=later.differences,
+    )
+
+
+_RANK = {
+    Verb.FENCE: 0,
+    Verb.DECLARE_DEAD: 1,
+    Verb.SET_DEFAULT_SR: 2,
+    Verb.SET_SUSPEND_SR: 2,
+    Verb.SET_AFFINITY: 3,
+    Verb.SHUTDOWN: 4,
+    Verb.SUSPEND: 4,
+}
+
+
+def _ordered(actions: Sequence[Action]) -> tuple[Action, ...]:
+    """Burials, settings, stops, starts; within one rank the order in which the rooms made them (starts by priority)."""
+    return tuple(sorted(actions, key=lambda a: _RANK.get(a.verb, 5)))
+
+
+def _with_facts(plan: Plan, survey: Survey, state: PoolState | None) -> Plan:
+    """The facts that a saved plan must find again: who manages, each member's verdict, and the records of whatever an
+    action touches."""
+    facts = [Fact("situation", str(plan.diagnosis.situation)), Fact("master", plan.diagnosis.master or "none")]
+    facts += [Fact(f"host {j.name}", _host_fact(j.name, plan.diagnosis, survey)) for j in plan.diagnosis.members]
+    if state is not None:
+        touched = {a.target.uuid for a in plan.actions if a.target.kind == "vm"}
+        for vm in state.guests:
+            if vm.uuid in touched:
+                where = state.name_of(vm.resident_on) if vm.resident_on else "nowhere"
+                facts.append(Fact(f"VM {vm.name}", f"{vm.power_state} on {where}, home {state.name_of(vm.affinity)}"))
+        for host in sorted(state.hosts.values(), key=lambda h: h.name):
+            facts.append(Fact(f"record of {host.name}", "enabled" if host.enabled else "disabled"))
+        facts.append(Fact("default SR", state.name_of(state.pool.default_sr)))
+        facts.append(Fact("suspend image SR", state.name_of(state.pool.suspend_image_sr)))
+    body = json.dumps([[f.what, f.value] for f in facts] + [[a.id, a.to.uuid if a.to else ""] for a in plan.actions])
+    return replace(plan, facts=tuple(facts), fingerprint=hashlib.sha256(body.encode()).hexdigest())
+
+
+def _host_fact(name: str, diagnosis: Diagnosis, survey: Survey) -> str:
+    judged, t = diagnosis.of(name), survey.of(name)
+    assert judged is not None
+    assert t is not None
+    verdict = "not answering" if judged.verdict in (Verdict.UNREACHABLE, Verdict.PLANNED_DOWN) else str(judged.verdict)
+    return f"{verdict}, {t.login}" + (f" of {t.follows}" if t.follows else "")

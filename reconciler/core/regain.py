@@ -1,0 +1,218 @@
+"""The regain stage: from a pool that nobody manages to one acting master that every living member follows (I2, I3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.core.draft import Draft, attest_command
+from reconciler.core.evidence import (
+    BmcPower,
+    Certificate,
+    Diagnosis,
+    Incident,
+    Judged,
+    LoginAnswer,
+    Situation,
+    Survey,
+    Testimony,
+    Verdict,
+)
+from reconciler.core.judge import uuid_of
+from reconciler.core.model import PoolState
+from reconciler.core.plan import Action, Thing, Verb
+from reconciler.core.wanted import Member, Wanted
+from reconciler.core.words import utc
+
+
+@dataclass(frozen=True)
+class Regain:
+    """What is planned, whom it makes master, and whom it takes for dead."""
+
+    draft: Draft
+    candidate: Member | None = None
+    lost: Member | None = None
+
+
+def _thing(member: Member, known: PoolState | None) -> Thing:
+    return Thing("host", member.name, uuid_of(member, known) or "", member.address)
+
+
+def _pool(wanted: Wanted, known: PoolState | None) -> Thing:
+    return Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else ""))
+
+
+def plan_regain(
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    *,
+    known: PoolState | None,
+    incident: Incident | None,
+) -> Regain:
+    """FENCE, PROMOTE and RECOVER_MEMBERS when the master is lost; AWAIT_MASTER when a promotion was already sent.
+
+    Each withheld step has its reason; a promotion rests on a certificate for the lost master, always.
+    """
+    draft = Draft()
+    if diagnosis.situation is Situation.BOOTING and incident is not None:
+        return _observe(wanted, known, incident, draft)
+    if diagnosis.situation is not Situation.LOST or diagnosis.lost_master is None:
+        return Regain(draft)
+    lost = wanted.member(diagnosis.lost_master)
+    assert lost is not None
+    candidate, passed = _candidate(wanted, survey, lost, incident)
+    draft.notes.extend(passed)
+    if candidate is None:
+        draft.notes.append("no member that answers can be promoted: its local login must work")
+        return Regain(draft, None, lost)
+    judged = diagnosis.of(lost.name)
+    assert judged is not None
+    promote = _promote(wanted, lost, candidate, known, incident)
+    if known is not None and known.pool.ha_enabled:
+        draft.hold(
+            promote,
+            "XAPI's own HA is on in this pool, and it chooses a new master by itself",
+            f"wait and look: xenrec status {wanted.source}",
+        )
+        return Regain(draft, candidate, lost)
+    recover = Action(
+        Verb.RECOVER_MEMBERS,
+        _pool(wanted, known),
+        f"the other members still follow {lost.name}; {candidate.name} can't finish its start until they follow it",
+        before=f"members follow {lost.name}",
+        after=f"every member that answers follows {candidate.name} and is enabled",
+        follows=(promote.id,),
+    )
+    certificate, voided = judged.certificate, judged.voided
+    if judged.verdict is Verdict.DEAD and certificate is not None:
+        draft.actions.extend((promote, recover))
+        return Regain(draft, candidate, lost)
+    t = survey.of(lost.name)
+    assert t is not None
+    why = _unfenceable(lost, judged, t, voided)
+    if why:
+        draft.hold(
+            promote,
+            why,
+            f"see with your own eyes that {lost.name} is powered off, then: {attest_command(wanted, lost.name)}",
+        )
+        return Regain(draft, candidate, lost)
+    fence = Action(
+        Verb.FENCE,
+        _thing(lost, known),
+        f"{lost.name} must be proved dead before another host becomes master: two masters start VMs twice",
+        before=judged.why,
+        after="power off, read back from its BMC",
+    )
+    draft.actions.extend((fence, replace(promote, follows=(fence.id,)), recover))
+    return Regain(draft, candidate, lost)
+
+
+def _promote(
+    wanted: Wanted, lost: Member, candidate: Member, known: PoolState | None, incident: Incident | None
+) -> Action:
+    why = f"{lost.name} is lost and the pool has no master"
+    if wanted.master and candidate.name in (wanted.master.host, *wanted.master.successors):
+        why += f"; {candidate.name} is next in master.host and master.successors"
+    if incident is not None and incident.candidate == candidate.name:
+        why += f"; the promotion sent at {utc(incident.sent_at)} never took effect"
+    return Action(
+        Verb.PROMOTE,
+        _thing(candidate, known),
+        why,
+        before=f"member of {lost.name}",
+        after="master",
+        certificate_of=(lost.name,),
+        via=candidate.address,
+    )
+
+
+def _unfenceable(lost: Member, judged: Judged, t: Testimony, voided: Certificate | None) -> str:
+    if voided is not None:
+        return f"the certificate for {lost.name} is void: {judged.why}"
+    if not lost.fencing:
+        return f"{lost.name} does not answer, but nothing proves that it is dead, and no fence agent is declared for it"
+    if t.bmc is BmcPower.UNKNOWN:
+        return f"{lost.name} does not answer, and neither does its BMC, which proves nothing"
+    return ""
+
+
+def _candidate(
+    wanted: Wanted, survey: Survey, lost: Member, incident: Incident | None
+) -> tuple[Member | None, list[str]]:
+    """The member to promote: the one of an earlier promotion of this incident, else in the manifest's order."""
+    wish = wanted.master
+    order = [*((wish.host, *wish.successors) if wish else ()), *(m.name for m in wanted.members)]
+    if incident is not None:
+        pinned = survey.of(incident.candidate)
+        if pinned is not None and pinned.answers:
+            order = [incident.candidate]
+    passed: list[str] = []
+    for name in dict.fromkeys(order):
+        member, t = wanted.member(name), survey.of(name)
+        if member is None or t is None or name == lost.name:
+            continue
+        if not t.answers:
+            passed.append(f"{name} was passed over as new master: it does not answer")
+        elif t.local_login is False:
+            passed.append(f"{name} was passed over as new master: it rejects our local login")
+        elif member.state == "maintenance":
+            passed.append(f"{name} was passed over as new master: it is declared in maintenance")
+        elif t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
+            return member, passed
+    return None, passed
+
+
+def _observe(wanted: Wanted, known: PoolState | None, incident: Incident, draft: Draft) -> Regain:
+    candidate, lost = wanted.member(incident.candidate), wanted.member(incident.lost_master)
+    if candidate is None:
+        draft.notes.append(f"{incident.candidate} was promoted at {utc(incident.sent_at)} and is no longer declared")
+        return Regain(draft, None, lost)
+    await_master = Action(
+        Verb.AWAIT_MASTER,
+        _thing(candidate, known),
+        f"it was told at {utc(incident.sent_at)} to become master; that is never sent twice, only observed",
+        before="restarting",
+        after="master",
+        certificate_of=(incident.lost_master,),
+        via=candidate.address,
+    )
+    recover = Action(
+        Verb.RECOVER_MEMBERS,
+        _pool(wanted, known),
+        f"the other members must follow {candidate.name}",
+        before=f"members follow {incident.lost_master}",
+        after=f"every member that answers follows {candidate.name} and is enabled",
+        follows=(await_master.id,),
+    )
+    draft.actions.extend((await_master, recover))
+    return Regain(draft, candidate, lost)
+
+
+def forecast_pool(
+    wanted: Wanted, survey: Survey, diagnosis: Diagnosis, known: PoolState, regain: Regain
+) -> tuple[PoolState, Survey, Diagnosis]:
+    """The last known pool as it should look after the regain stage: the candidate master, the lost master dead, every
+    other member that answers back."""
+    assert regain.candidate is not None
+    candidate = regain.candidate
+    uuid = uuid_of(candidate, known)
+    by_uuid = {h.uuid: h for h in known.hosts.values()}
+    master = by_uuid.get(uuid or "")
+    state = replace(known, pool=replace(known.pool, master=master.ref if master else known.pool.master))
+    seen = []
+    judged = []
+    for t, j in zip(survey.testimonies, diagnosis.members, strict=True):
+        if t.name == candidate.name:
+            seen.append(replace(t, login=LoginAnswer.MASTER, follows=None))
+        elif t.answers:
+            seen.append(replace(t, login=LoginAnswer.SLAVE, follows=candidate.address, reaches_master=True))
+        else:
+            seen.append(t)
+        if regain.lost is not None and t.name == regain.lost.name and j.verdict is not Verdict.DEAD:
+            certificate = j.certificate
+            judged.append(replace(j, verdict=Verdict.DEAD, why="once it is proved dead", certificate=certificate))
+        else:
+            judged.append(j)
+    told = Diagnosis(Situation.MANAGED, f"{candidate.name} is master", tuple(judged), master=candidate.name)
+    return state, replace(survey, testimonies=tuple(seen)), told

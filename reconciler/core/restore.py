@@ -1,0 +1,303 @@
+"""The plan for a managed pool: bury, set, stop, start, hand over. Pure; the order of adding is the order of acting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.core.bury import Doubt, doubts, plan_burials
+from reconciler.core.desired import desired_pool
+from reconciler.core.differences import difference
+from reconciler.core.draft import Draft, apply_command, toolstack_command
+from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
+from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
+from reconciler.core.placement import Room
+from reconciler.core.plan import Action, Thing, Unmet, Verb
+from reconciler.core.select import Selection, select
+from reconciler.core.standing import Standing, Stands, stand
+from reconciler.core.starts import plan_starts
+from reconciler.core.stops import plan_stop
+from reconciler.core.storage import plan_storage
+from reconciler.core.wanted import Failback, MemberState, VmWish, Wanted, WantedState
+from reconciler.core.words import names
+
+
+@dataclass(frozen=True)
+class Restore:
+    """What the planner made for a managed pool. `regain` comes first and makes the rest a forecast."""
+
+    regain: tuple[Action, ...]
+    draft: Draft
+    stands: Stands
+    selection: Selection
+    differences: tuple[tuple[str, str], ...] = ()
+
+
+def plan_restore(
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    state: PoolState,
+    *,
+    brake: str,
+    failback: bool = False,
+    assume_rejoined: bool = False,
+) -> Restore:
+    """The fewest actions that bring a pool with one acting master to the manifest.
+
+    `failback`: the person asked for the hand-over that `failback: manual` leaves to them. `assume_rejoined`: plan as
+    if every host that answers had rejoined (a forecast).
+    """
+    stands = stand(wanted, survey, diagnosis, state)
+    if assume_rejoined:
+        stands, state = _as_rejoined(stands, state)
+    draft = Draft()
+    regain = _plan_rejoin(wanted, survey, stands, state, draft)
+    if regain and not assume_rejoined:
+        later = plan_restore(wanted, survey, diagnosis, state, brake=brake, failback=failback, assume_rejoined=True)
+        return Restore(regain, later.draft, later.stands, later.selection, later.differences)
+    selection = select(wanted, state)
+    draft.unmet.extend(selection.problems)
+    _plan_members(wanted, stands, draft)
+    desired = desired_pool(wanted, selection, state, stands.hosts(), _wanted_master(wanted, stands, failback=failback))
+    in_doubt = doubts(wanted, stands, state)
+    starts = [
+        vm
+        for ref, wish in selection.wishes.items()
+        if wish.state is WantedState.RUNNING and not _runs(vm := state.vms[ref], stands)
+    ]
+    proved = plan_burials(
+        wanted,
+        stands,
+        state,
+        selection.wishes,
+        in_doubt=in_doubt,
+        starts_wanted=bool(starts),
+        brake=brake,
+        draft=draft,
+    )
+    _plan_homes(selection, stands, state, desired, draft)
+    plan_storage(wanted, stands, state, draft)
+    for ref, wish in selection.wishes.items():
+        plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
+    _plan_starts(wanted, selection, stands, state, in_doubt, proved, starts, draft)
+    _plan_master(wanted, stands, state, draft, failback=failback)
+    return Restore((), draft, stands, selection, _differences(state, desired))
+
+
+def _plan_starts(
+    wanted: Wanted,
+    selection: Selection,
+    stands: Stands,
+    state: PoolState,
+    in_doubt: tuple[Doubt, ...],
+    proved: Mapping[Ref, tuple[str, ...]],
+    starts: list[Vm],
+    draft: Draft,
+) -> None:
+    for ref, wish in selection.wishes.items():
+        vm = state.vms[ref]
+        if wish.state is WantedState.RUNNING and _runs(vm, stands):
+            draft.keep(Thing("vm", vm.name, vm.uuid), _kept_words(vm, wish, stands, state))
+    room = Room.of(state, {r: w.placement for r, w in selection.wishes.items()})
+    plan_starts(
+        wanted, selection, stands, state, in_doubt=in_doubt, proved=proved, starts=starts, room=room, draft=draft
+    )
+
+
+def _as_rejoined(stands: Stands, state: PoolState) -> tuple[Stands, PoolState]:
+    """The pool as it will be when every host that answers has rejoined."""
+    hosts = dict(state.hosts)
+    by_ref = dict(stands.by_ref)
+    for ref, one in stands.by_ref.items():
+        if one.standing in (Standing.REJOINING, Standing.ASTRAY):
+            maintenance = one.member is not None and one.member.state is MemberState.MAINTENANCE
+            hosts[ref] = replace(one.host, live=True, enabled=not maintenance)
+            by_ref[ref] = replace(
+                one, host=hosts[ref], standing=Standing.MAINTENANCE if maintenance else Standing.READY, why="rejoined"
+            )
+        elif not one.answers:
+            # A master start disables every host; one that does not answer stays so.
+            hosts[ref] = replace(one.host, live=False, enabled=False)
+            by_ref[ref] = replace(one, host=hosts[ref])
+    members = {name: by_ref[one.host.ref] for name, one in stands.by_member.items()}
+    return Stands(by_ref, members, stands.missing), replace(state, hosts=hosts)
+
+
+def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolState, draft: Draft) -> tuple[Action, ...]:
+    """Members that follow another address are recovered, members that are on their way are waited for (I1)."""
+    astray = [s for s in stands.by_ref.values() if s.standing is Standing.ASTRAY]
+    late = [s for s in stands.by_ref.values() if s.standing is Standing.REJOINING]
+    pool = Thing("pool", state.pool.name, state.pool.uuid)
+    if astray:
+        action = Action(
+            Verb.RECOVER_MEMBERS,
+            pool,
+            f"{names(s.thing.name for s in astray)}: {astray[0].why}; the master waits for that before it starts",
+            before=f"{names(s.thing.name for s in astray)} astray",
+            after="every member that answers follows the master and is enabled",
+        )
+        elsewhere = [
+            s
+            for s in astray
+            if (t := survey.of(s.thing.name)) is not None and t.login is LoginAnswer.SLAVE and t.reaches_master
+        ]
+        if elsewhere:
+            draft.hold(
+                action,
+                f"{names(s.thing.name for s in elsewhere)} reaches another master, so there are two masters",
+                "decide which is right, then on that host only: xe pool-recover-slaves",
+            )
+            return ()
+        return (action,)
+    if late:
+        return (
+            Action(
+                Verb.AWAIT_MEMBERS,
+                pool,
+                f"{names(s.thing.name for s in late)}: {late[0].why}. Until then the pool's records prove nothing",
+                before=f"{names(s.thing.name for s in late)} on the way",
+                after="every member that answers is live and enabled",
+            ),
+        )
+    return ()
+
+
+def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
+    for member in stands.missing:
+        draft.unmet.append(
+            Unmet(
+                Thing("host", member.name, address=member.address),
+                "be a member",
+                f"the pool has no host named {member.name} and none at {member.address}",
+                "correct the entry, or join the host: xe pool-join (on that host)",
+                str(member.place or ""),
+            )
+        )
+    for one in stands.by_ref.values():
+        if one.standing is Standing.UNDECLARED:
+            draft.notes.append(f"{one.host.name} is in the pool but not in the manifest: nothing is placed on it")
+        elif one.standing is Standing.DISABLED:
+            draft.unmet.append(
+                Unmet(
+                    one.thing,
+                    "state active",
+                    "it is live but disabled",
+                    f"ssh root@{one.host.address} xe-toolstack-restart (enables it and makes it tell what it really "
+                    "runs; its VMs go on), or declare state: maintenance",
+                )
+            )
+        elif one.standing is Standing.MAINTENANCE and one.host.enabled:
+            draft.unmet.append(
+                Unmet(
+                    one.thing,
+                    "state maintenance",
+                    "it is still enabled, and this release does not evacuate hosts",
+                    f"xe host-disable uuid={one.host.uuid} && xe host-evacuate uuid={one.host.uuid}",
+                )
+            )
+        elif one.standing is Standing.SUSPECT:
+            draft.notes.append(f"{one.thing.name}: {one.why}. Next: {toolstack_command(one)}")
+        elif one.standing in (Standing.SILENT, Standing.DEAD):
+            draft.notes.append(f"{one.thing.name} is down: {one.why}. Repaired and powered on it rejoins by itself")
+
+
+def _plan_homes(selection: Selection, stands: Stands, state: PoolState, desired: PoolState, draft: Draft) -> None:
+    for ref, wish in selection.wishes.items():
+        vm, target = state.vms[ref], desired.vms[ref]
+        thing = Thing("vm", vm.name, vm.uuid)
+        if wish.home and wish.home not in stands.by_member:
+            draft.unmet.append(
+                Unmet(
+                    thing, f"home {wish.home}", f"{wish.home} is not in the pool", "correct home", str(wish.place or "")
+                )
+            )
+        elif vm.affinity != target.affinity and wish.home:
+            home = stands.by_member[wish.home]
+            was = state.hosts.get(vm.affinity or "")
+            draft.actions.append(
+                Action(
+                    Verb.SET_AFFINITY,
+                    thing,
+                    f"its home is declared as {wish.home}"
+                    + ("" if was or not vm.affinity else "; the old one is gone"),
+                    before=was.name if was else "none",
+                    after=wish.home,
+                    to=home.thing,
+                )
+            )
+
+
+def _runs(vm: Vm, stands: Stands) -> bool:
+    """It runs on a host that answers. Anything else is not known to run."""
+    if vm.power_state is not PowerState.RUNNING:
+        return False
+    one = stands.by_ref.get(vm.resident_on or "")
+    return one is not None and (one.answers or (one.standing is Standing.UNDECLARED and one.host.live))
+
+
+def _kept_words(vm: Vm, wish: VmWish, stands: Stands, state: PoolState) -> str:
+    where = stands.by_ref[vm.resident_on or ""].thing.name
+    if wish.home and wish.home != where:
+        return f"runs on {where}; a running VM is not moved home by this release"
+    return f"runs on {where}"
+
+
+def _wanted_master(wanted: Wanted, stands: Stands, *, failback: bool) -> Host | None:
+    wish = wanted.master
+    if wish is None or wish.failback is Failback.NEVER or (wish.failback is Failback.MANUAL and not failback):
+        return None
+    one = stands.by_member.get(wish.host)
+    return one.host if one and one.standing is Standing.READY else None
+
+
+def _plan_master(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft, *, failback: bool) -> None:
+    wish = wanted.master
+    acting = stands.by_ref.get(state.pool.master or "")
+    if wish is None or acting is None:
+        return
+    pool = Thing("pool", state.pool.name, state.pool.uuid)
+    if acting.thing.name == wish.host:
+        draft.keep(pool, f"{wish.host} is master, as declared")
+        return
+    one = stands.by_member.get(wish.host)
+    if one is None:
+        return
+    if one.standing is not Standing.READY:
+        draft.keep(pool, f"{acting.thing.name} is master, because {wish.host} is not available ({one.standing})")
+        return
+    action = Action(
+        Verb.DESIGNATE_MASTER,
+        one.thing,
+        f"{wish.host} is declared as master; all toolstacks restart, running VMs are not touched",
+        before=f"{acting.thing.name} is master",
+        after=f"{wish.host} is master",
+        follows=tuple(a.id for a in draft.actions),
+    )
+    down = [s.thing.name for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]
+    if wish.failback is Failback.NEVER:
+        draft.keep(pool, f"{acting.thing.name} is master and failback is never")
+    elif down:
+        draft.hold(
+            action,
+            f"XAPI hands mastership over only while every host is up, and {names(down)} is not",
+            "repair the host, or remove it from the pool: xe host-forget",
+        )
+    elif wish.failback is Failback.MANUAL and not failback:
+        draft.hold(
+            action,
+            f"{acting.thing.name} is master; master.failback is manual, so the hand-over waits for your word",
+            apply_command(wanted, "--failback"),
+        )
+    else:
+        draft.actions.append(action)
+
+
+def _differences(state: PoolState, desired: PoolState) -> tuple[tuple[str, str], ...]:
+    found = []
+    if state.pool != desired.pool:
+        found.append((f"pool/{state.pool.name}", "; ".join(difference(state.pool, desired.pool, state))))
+    for vm in state.guests:
+        if desired.vms[vm.ref] is not vm and desired.vms[vm.ref] != vm:
+            found.append((f"vm/{vm.name}", "; ".join(difference(vm, desired.vms[vm.ref], state))))
+    return tuple(found)

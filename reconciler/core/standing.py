@@ -1,0 +1,122 @@
+"""What each host of a managed pool is good for now: the verdict joined with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, LoginAnswer, Survey, Verdict
+from reconciler.core.judge import uuid_of
+from reconciler.core.model import Host, PoolState, Ref
+from reconciler.core.plan import Thing
+from reconciler.core.wanted import Member, MemberState, Wanted
+
+
+class Standing(StrEnum):
+    """A host's part in a plan."""
+
+    READY = "ready"  # answers, follows the master, live and enabled: VMs may be started on it
+    MAINTENANCE = "maintenance"  # answers, declared in maintenance: no VMs are started on it
+    REJOINING = "rejoining"  # answers, but the window after a master start is not over
+    DISABLED = "disabled"  # answers and is live, but not enabled, and nobody declared that
+    ASTRAY = "astray"  # answers, but follows another master
+    DEAD = "dead"  # certified
+    SILENT = "silent"  # no answer, no proof
+    SUSPECT = "suspect"  # something is alive at its address
+    UNDECLARED = "undeclared"  # in the pool, not in the manifest: never judged
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """One host of the pool as the planner sees it."""
+
+    host: Host
+    member: Member | None
+    standing: Standing
+    why: str
+    certificate: Certificate | None = None
+    bmc: BmcPower = BmcPower.NONE
+
+    @property
+    def thing(self) -> Thing:
+        """The host as the target of an action, under the name that the manifest gives it."""
+        name = self.member.name if self.member else self.host.name
+        return Thing("host", name, self.host.uuid, self.member.address if self.member else self.host.address)
+
+    @property
+    def answers(self) -> bool:
+        """Its XAPI answered us."""
+        return self.standing in (
+            Standing.READY,
+            Standing.MAINTENANCE,
+            Standing.REJOINING,
+            Standing.DISABLED,
+            Standing.ASTRAY,
+        )
+
+
+@dataclass(frozen=True)
+class Stands:
+    """Every host of the pool, by ref, in the order of names; and members that the pool does not know."""
+
+    by_ref: Mapping[Ref, Stand]
+    by_member: Mapping[str, Stand]
+    missing: tuple[Member, ...] = ()
+
+    @property
+    def ready(self) -> tuple[Host, ...]:
+        """Hosts on which VMs may be started."""
+        return tuple(s.host for s in self.by_ref.values() if s.standing is Standing.READY)
+
+    def hosts(self) -> dict[str, Host]:
+        """Host records by member name."""
+        return {name: s.host for name, s in self.by_member.items()}
+
+
+def stand(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState) -> Stands:
+    """Join verdicts and records. A host is READY only when its own login names the acting master, it is live and it is
+    enabled: right after a master start `live` says nothing (recordings 11, 14, 21), only rejoining does."""
+    by_uuid = {h.uuid: h for h in state.hosts.values()}
+    found: dict[Ref, Stand] = {}
+    by_member: dict[str, Stand] = {}
+    missing = []
+    master_settled = state.master is not None and state.master.enabled
+    for member in wanted.members:
+        uuid = uuid_of(member, state)
+        if uuid is None:
+            missing.append(member)
+            continue
+        host = by_uuid[uuid]
+        one = _stand(member, host, survey, diagnosis, master_settled=master_settled)
+        found[host.ref] = by_member[member.name] = one
+    for host in state.hosts.values():
+        if host.ref not in found:
+            found[host.ref] = Stand(host, None, Standing.UNDECLARED, "the manifest does not declare it")
+    ordered = dict(sorted(found.items(), key=lambda item: (item[1].thing.name, item[1].host.uuid)))
+    return Stands(ordered, by_member, tuple(missing))
+
+
+def _stand(member: Member, host: Host, survey: Survey, diagnosis: Diagnosis, *, master_settled: bool) -> Stand:
+    judged, t = diagnosis.of(member.name), survey.of(member.name)
+    assert judged is not None
+    assert t is not None
+    if judged.verdict is Verdict.DEAD:
+        return Stand(host, member, Standing.DEAD, judged.why, judged.certificate, t.bmc)
+    if judged.verdict is Verdict.SUSPECT:
+        return Stand(host, member, Standing.SUSPECT, judged.why, bmc=t.bmc)
+    if judged.verdict is not Verdict.ALIVE:
+        return Stand(host, member, Standing.SILENT, judged.why, bmc=t.bmc)
+    if member.name in diagnosis.signs:
+        return Stand(host, member, Standing.ASTRAY, f"it still follows {t.follows}", bmc=t.bmc)
+    if t.login is LoginAnswer.EMERGENCY:
+        return Stand(host, member, Standing.REJOINING, f"it is starting ({t.detail})", bmc=t.bmc)
+    if not host.live:
+        return Stand(host, member, Standing.REJOINING, "it answers, but the master has not heard it yet", bmc=t.bmc)
+    if member.state is MemberState.MAINTENANCE:
+        return Stand(host, member, Standing.MAINTENANCE, "declared in maintenance", bmc=t.bmc)
+    if not host.enabled and not master_settled:
+        return Stand(host, member, Standing.REJOINING, "the master has just started and enables hosts", bmc=t.bmc)
+    if not host.enabled:
+        return Stand(host, member, Standing.DISABLED, "it is disabled, and the manifest does not say so", bmc=t.bmc)
+    return Stand(host, member, Standing.READY, "live and enabled", bmc=t.bmc)

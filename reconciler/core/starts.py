@@ -1,0 +1,305 @@
+"""Starting what should run: on which proof, where, and in which order (I1, I8)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.core.bury import Doubt
+from reconciler.core.draft import Draft, attest_command
+from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
+from reconciler.core.placement import Room, choose, drives
+from reconciler.core.plan import Action, Thing, Unmet, Verb
+from reconciler.core.select import Selection
+from reconciler.core.standing import Stand, Standing, Stands
+from reconciler.core.storage import hosts_of, unreachable_words
+from reconciler.core.wanted import VmWish, Wanted
+from reconciler.core.words import names
+
+_VERBS = {
+    PowerState.HALTED: Verb.START,
+    PowerState.RUNNING: Verb.START,  # recorded as running on a host that is buried first
+    PowerState.PAUSED: Verb.UNPAUSE,
+    PowerState.SUSPENDED: Verb.RESUME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A VM to start with all that its start rests on."""
+
+    vm: Vm
+    wish: VmWish
+    verb: Verb
+    rests_on: tuple[str, ...]
+    follows: tuple[str, ...]
+    home: Ref | None
+
+
+def plan_starts(
+    wanted: Wanted,
+    selection: Selection,
+    stands: Stands,
+    state: PoolState,
+    *,
+    in_doubt: Sequence[Doubt],
+    proved: Mapping[Ref, tuple[str, ...]],
+    starts: Sequence[Vm],
+    room: Room,
+    draft: Draft,
+) -> None:
+    """Add a start, resume or unpause for each VM of `starts`, or the one reason why not and what to do about it."""
+    affinities = {a.target.uuid: a for a in draft.actions if a.verb is Verb.SET_AFFINITY}
+    candidates = []
+    for vm in starts:
+        wish = selection.wishes[vm.ref]
+        candidate = _allowed(wanted, vm, wish, stands, state, in_doubt=in_doubt, proved=proved, draft=draft)
+        if candidate is None:
+            continue
+        moved = affinities.get(vm.uuid)
+        declared = stands.by_member.get(wish.home or "")
+        home = declared.host.ref if declared else vm.affinity
+        if moved is not None:
+            candidate = replace(candidate, follows=(*candidate.follows, moved.id))
+        candidates.append(replace(candidate, home=home))
+    _place(candidates, selection, stands, state, room, draft)
+
+
+def _allowed(
+    wanted: Wanted,
+    vm: Vm,
+    wish: VmWish,
+    stands: Stands,
+    state: PoolState,
+    *,
+    in_doubt: Sequence[Doubt],
+    proved: Mapping[Ref, tuple[str, ...]],
+    draft: Draft,
+) -> _Candidate | None:
+    thing = Thing("vm", vm.name, vm.uuid)
+    place = str(wish.place or "")
+    one = stands.by_ref.get(vm.resident_on or "")
+    verb = _VERBS[vm.power_state]
+    rests: list[str] = []
+    follows: list[str] = []
+    on_dead_host = one is not None and not one.answers and vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
+    if vm.current_operations and not on_dead_host:
+        draft.keep(thing, f"somebody is at it: {names(vm.current_operations)}")
+        return None
+    action = Action(verb, thing, "the manifest declares it running", before=_before(vm, one), after="Running")
+    if one is not None and on_dead_host:
+        verb = Verb.START
+        action = replace(action, verb=verb)
+        if one.host.ref not in proved:
+            why, remedy = _held_by(wanted, one, draft)
+            draft.hold(action, why, remedy)
+            return None
+        rests.append(one.thing.name)
+        follows.extend(proved[one.host.ref])
+    elif vm.power_state is PowerState.RUNNING and one is None:
+        draft.unmet.append(
+            Unmet(
+                thing,
+                "state running",
+                "it is recorded as running on a host that the pool does not know",
+                f"make sure that it runs nowhere, then: xe vm-reset-powerstate uuid={vm.uuid} --force",
+                place,
+            )
+        )
+        return None
+    for operation in ("start", "start_on") if verb is Verb.START else ("resume", "resume_on"):
+        if text := vm.blocked_operations.get(operation):
+            draft.unmet.append(
+                Unmet(
+                    thing,
+                    "state running",
+                    f"{operation} is blocked: {text}",
+                    f"xe vm-param-remove uuid={vm.uuid} param-name=blocked-operations param-key={operation}",
+                    place,
+                )
+            )
+            return None
+    if verb is Verb.UNPAUSE:
+        return _Candidate(vm, wish, verb, (), (), vm.resident_on)
+    for doubt in in_doubt:
+        ref = doubt.stand.host.ref
+        if doubt.stand.standing is Standing.DEAD:
+            continue
+        if ref not in proved:
+            draft.hold(action, doubt.why, doubt.remedy)
+            return None
+        rests.append(doubt.stand.thing.name)
+        follows.extend(i for i in proved[ref] if i not in follows)
+    for other in stands.by_ref.values():
+        if other.standing is Standing.DEAD and not other.host.enabled and other.thing.name not in rests:
+            rests.append(other.thing.name)
+    return _Candidate(vm, wish, verb, tuple(rests), tuple(dict.fromkeys(follows)), None)
+
+
+def _before(vm: Vm, one: Stand | None) -> str:
+    if one is None:
+        return str(vm.power_state)
+    return f"recorded {vm.power_state} on {one.thing.name}"
+
+
+def _held_by(wanted: Wanted, one: Stand, draft: Draft) -> tuple[str, str]:
+    """The reason and remedy of the withheld burial that a start waits for."""
+    for held in draft.withheld:
+        if held.action.target.uuid == one.host.uuid and held.action.verb in (Verb.DECLARE_DEAD, Verb.FENCE):
+            return (
+                f"it may still be running on {one.thing.name}: {held.why}",
+                held.remedy,
+            )
+    return f"it may still be running on {one.thing.name}", attest_command(wanted, one.thing.name)
+
+
+def _place(
+    candidates: Sequence[_Candidate],
+    selection: Selection,
+    stands: Stands,
+    state: PoolState,
+    room: Room,
+    draft: Draft,
+) -> None:
+    """Place by priority, then fewest possible hosts, then size; starts follow what they depend on."""
+    ready = stands.ready
+
+    def possible(one: _Candidate) -> int:
+        needed = {d.sr for d in drives(one.vm, state)}
+        return sum(all((h.ref, sr) in state.attached for sr in needed) for h in ready)
+
+    order = sorted(
+        candidates,
+        key=lambda c: (-c.wish.priority, c.vm.order, possible(c), -c.vm.memory_dynamic_min, c.vm.name, c.vm.uuid),
+    )
+    made: dict[Ref, Action] = {}
+    for one in order:
+        action = _placed(one, ready, stands, state, room, draft)
+        if action is not None:
+            made[one.vm.ref] = action
+    failed = {c.vm.ref for c in candidates} - set(made)
+    _depend(made, failed, selection, state, draft)
+
+
+def _placed(
+    one: _Candidate, ready: Sequence[Host], stands: Stands, state: PoolState, room: Room, draft: Draft
+) -> Action | None:
+    vm, wish = one.vm, one.wish
+    thing = Thing("vm", vm.name, vm.uuid)
+    if one.verb is Verb.UNPAUSE:
+        where = stands.by_ref[vm.resident_on or ""].thing
+        return Action(
+            one.verb, thing, "the manifest declares it running", "Paused", f"Running on {where.name}", to=where
+        )
+    choice = choose(vm, ready, room, wish.placement, one.home)
+    if choice.host is None:
+        draft.unmet.append(_no_host(vm, wish, thing, choice.obstacles, stands, state))
+        return None
+    room.take(vm, choice.host.ref, wish.placement)
+    to = stands.by_ref[choice.host.ref].thing
+    home = stands.by_ref.get(one.home or "")
+    why = (
+        f"the manifest declares it running; {to.name} is {choice.why}"
+        if choice.why == "its home"
+        else (f"the manifest declares it running; {to.name}: {choice.why}")
+    )
+    if home is not None and home.host.ref != choice.host.ref and not home.answers:
+        why += f"; its home {home.thing.name} is down"
+    return Action(
+        one.verb,
+        thing,
+        why,
+        before=_before(vm, stands.by_ref.get(vm.resident_on or "")),
+        after=f"Running on {to.name}",
+        to=to,
+        certificate_of=one.rests_on,
+        follows=one.follows,
+    )
+
+
+def _no_host(
+    vm: Vm,
+    wish: VmWish,
+    thing: Thing,
+    obstacles: Sequence[tuple[str, str]],
+    stands: Stands,
+    state: PoolState,
+) -> Unmet:
+    place = str(wish.place or "")
+    for drive in drives(vm, state):
+        sr = state.srs.get(drive.sr or "")
+        if sr is None:
+            what = "disk" if not drive.is_cd else "CD"
+            return Unmet(
+                thing, "state running", f"the storage of its {what} {drive.what} is gone", "xe vm-disk-list", place
+            )
+        lost = unreachable_words(sr, stands, state)
+        if lost and drive.is_cd:
+            return Unmet(
+                thing,
+                "state running",
+                f"the CD {drive.what} is in its drive, and {lost}",
+                f"xe vm-cd-eject uuid={vm.uuid}",
+                place,
+            )
+        if lost:
+            return Unmet(
+                thing,
+                "state running",
+                f"its disk {drive.what} is out of reach: {lost}",
+                f"repair {names(hosts_of(sr, stands, state)[1])} and power it on; until then nothing can run this VM",
+                place,
+            )
+    reasons = Counter(reason for _, reason in obstacles)
+    if not obstacles:
+        why = "no host is ready to start VMs"
+    elif len(reasons) == 1:
+        reason = next(iter(reasons))
+        why = f"every ready host {reason}" if len(obstacles) > 1 else f"{obstacles[0][0]} {reason}"
+    else:
+        why = "; ".join(f"{host} {reason}" for host, reason in obstacles[:4])
+        if len(obstacles) > 4:
+            why += f"; and {len(obstacles) - 4} more hosts can't either"
+    short = "free and" in why
+    remedy = (
+        "stop something or bring a host back" if short else "bring back a host that can run it, or change its needs"
+    )
+    return Unmet(thing, "state running", why, remedy, place)
+
+
+def _depend(made: dict[Ref, Action], failed: set[Ref], selection: Selection, state: PoolState, draft: Draft) -> None:
+    """Order starts by dependsOn; what depends on a VM that can't run is withheld, and says so."""
+    done: dict[Ref, Action] = {}
+    pending = dict(made)
+    held = {h.action.target.uuid for h in draft.withheld if h.action.verb in (Verb.START, Verb.RESUME, Verb.UNPAUSE)}
+    broken = set(failed) | {vm.ref for vm in state.guests if vm.uuid in held}
+    while pending:
+        progress = False
+        for ref, action in list(pending.items()):
+            needs = [
+                dep
+                for name in selection.wishes[ref].depends_on
+                for dep in selection.by_entry.get(name, ())
+                if dep != ref
+            ]
+            bad = [dep for dep in needs if dep in broken]
+            if bad:
+                draft.hold(
+                    action,
+                    f"it depends on {names(state.name_of(d) for d in bad)}, which can't be started",
+                    "see the reason there",
+                )
+                broken.add(ref)
+                del pending[ref]
+                progress = True
+            elif all(dep not in pending for dep in needs):
+                follows = tuple(done[dep].id for dep in needs if dep in done)
+                done[ref] = replace(action, follows=tuple(dict.fromkeys((*action.follows, *follows))))
+                del pending[ref]
+                progress = True
+        if not progress:
+            for action in pending.values():
+                draft.hold(action, "its dependsOn goes round in a circle", "break the circle in the manifest")
+            break
+    draft.actions.extend(done.values())

@@ -1,0 +1,41 @@
+"""Words for people: lists, counts, sizes, times and addresses. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+def names(items: Iterable[str], most: int = 8) -> str:
+    """ "a", "a and b", "a, b and 3 more": a readable list that stays short."""
+    found = list(items)
+    if not found:
+        return "none"
+    if len(found) > most:
+        return f"{', '.join(found[:most])} and {len(found) - most} more"
+    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 VM", "3 VMs", "2 members"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size(number: int) -> str:
+    """Bytes as GiB or MiB."""
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / MIB:.0f} MiB"
+
+
+def address_host(address: str) -> str:
+    """The host part of host or host:port, as XAPI tells addresses; an IPv6 address may stand in brackets."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
+
+
+def utc(at: float) -> str:
+    """ "2026-11-22 03:14:07 UTC"."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
