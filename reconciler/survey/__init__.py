@@ -1,0 +1,1 @@
+"""EDGE: asks every witness in parallel, each question with a hard deadline."""
