@@ -1,0 +1,121 @@
+"""The real outside: the clock, the network and the fence agents behind core.port.Port."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from reconciler.core.port import (
+    AgentRun,
+    Answer,
+    Ask,
+    Fault,
+    FaultKind,
+    Json,
+    TransportFault,
+)
+from reconciler.core.words import address_host
+from reconciler.xapi.transport import Xapi
+from reconciler.xapi.trust import Trust
+from reconciler.xapi.wire import connect
+
+GRACE = 0.5
+"""Seconds beyond its own deadline after which a question's thread is abandoned."""
+
+AgentRunner = Callable[[str, Mapping[str, str], float], AgentRun]
+"""(agent, options, deadline in seconds) -> what it did; raises FileNotFoundError if there is no such agent."""
+
+
+class Outside:
+    """Port over the real world (core.port.Port). `run_agent` comes from the fencing edge."""
+
+    def __init__(self, trust: Trust, run_agent: AgentRunner) -> None:
+        self._xapi = Xapi(trust)
+        self._run_agent = run_agent
+
+    def now(self) -> float:
+        """UTC seconds since the epoch."""
+        return time.time()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(max(0.0, seconds))
+
+    def call(self, address: str, method: str, params: Sequence[Json], *, deadline: float) -> Json:
+        """One XAPI call. Raises XapiFailure or TransportFault."""
+        return self._xapi.call(address, method, params, deadline=deadline)
+
+    def run_agent(self, agent: str, options: Mapping[str, str], *, deadline: float) -> AgentRun:
+        """Run a fence agent. Raises FileNotFoundError if there is no such agent."""
+        return self._run_agent(agent, options, deadline)
+
+    def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
+        """All at once, a thread for each. One that outlives its deadline is left behind, its answer is a TIMEOUT.
+
+        Never raises a Fault; a programming error in a question's thread is raised here.
+        """
+        started = time.monotonic()
+        questions = [_Question(self, ask) for ask in asks]
+        for question in questions:
+            question.thread.start()
+        answers = []
+        for question in questions:
+            left = started + question.ask.deadline + GRACE - time.monotonic()
+            question.thread.join(max(0.0, left))
+            answers.append(question.result())
+        return answers
+
+    def close(self) -> None:
+        """Close the calling thread's connections."""
+        self._xapi.close()
+
+    def answer(self, ask: Ask) -> Json:
+        """The value of one question; raises Fault."""
+        if ask.kind == "xapi":
+            return self.call(ask.address, ask.method, ask.params, deadline=ask.deadline)
+        if ask.kind == "tcp":
+            host = address_host(ask.address)
+            target = f"[{host}]:{ask.port}" if ":" in host else f"{host}:{ask.port}"
+            connect(target, time.monotonic() + ask.deadline).close()
+            return None
+        if ask.kind == "agent":
+            try:
+                return self.run_agent(ask.agent, ask.options, deadline=ask.deadline)
+            except OSError as error:
+                why = error.strerror or "not found"
+                text = f"fence agent {ask.agent}: cannot be run: {why}"
+                raise TransportFault(FaultKind.PROTOCOL, text, sent=False) from None
+        raise ValueError(f"no such kind of question: {ask.kind}")
+
+
+class _Question:
+    """One Ask on its own daemon thread, which dies with the process if it is stuck."""
+
+    def __init__(self, outside: Outside, ask: Ask) -> None:
+        self.ask = ask
+        self._outside = outside
+        self._answer: Answer | None = None
+        self._bug: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name=f"ask {ask.kind} {ask.address or ask.agent}", daemon=True)
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        try:
+            value = self._outside.answer(self.ask)
+            self._answer = Answer(value, None, time.monotonic() - started)
+        except Fault as fault:
+            self._answer = Answer(None, fault, time.monotonic() - started)
+        except BaseException as bug:  # noqa: BLE001 (raised again in the thread that asked)
+            self._bug = bug
+        finally:
+            self._outside.close()
+
+    def result(self) -> Answer:
+        if self._bug is not None:
+            raise self._bug
+        if self._answer is not None:
+            return self._answer
+        what = self.ask.method or self.ask.agent or f"port {self.ask.port}"
+        text = f"{self.ask.address or self.ask.agent}: no answer to {what} within {self.ask.deadline:g} s"
+        return Answer(None, TransportFault(FaultKind.TIMEOUT, text, sent=True), self.ask.deadline)

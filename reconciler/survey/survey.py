@@ -1,0 +1,258 @@
+"""One survey: every witness about every member, asked in parallel rounds, so that a member that hangs costs one
+deadline and not the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from reconciler.core.evidence import ANSWERING, BmcPower, LoginAnswer, Survey, Testimony
+from reconciler.core.fence_text import explain, power_status
+from reconciler.core.port import (
+    AgentRun,
+    Answer,
+    Ask,
+    Fault,
+    FaultKind,
+    Port,
+    TransportFault,
+    XapiFailure,
+)
+from reconciler.core.wanted import Member
+
+ORIGINATOR = "xenrec survey"
+"""XAPI keeps 500 sessions per originator; each of ours lives for a second."""
+LOGOUT_DEADLINE = 3.0
+
+REJECTIONS = frozenset({"SESSION_AUTHENTICATION_FAILED", "RBAC_PERMISSION_DENIED", "SESSION_AUTHORIZATION_FAILED"})
+EMERGENCIES = frozenset(
+    {
+        "HOST_BROKEN",
+        "HOST_HAS_NO_MANAGEMENT_IP",
+        "HOST_ITS_OWN_SLAVE",
+        "HOST_MASTER_CANNOT_TALK_BACK",
+        "HOST_STILL_BOOTING",
+        "HOST_UNKNOWN_TO_MASTER",
+        "HOST_XAPI_VERSION_HIGHER_THAN_COORDINATOR",
+        "INTERNAL_ERROR",
+    }
+)
+"""What the gate of a host in emergency mode answers to a login (sheet §1.2), besides HA_*."""
+
+_BY_FAULT = {
+    FaultKind.REFUSED: LoginAnswer.REFUSED,
+    FaultKind.UNREACHABLE: LoginAnswer.SILENT,
+    FaultKind.TIMEOUT: LoginAnswer.SILENT,
+    FaultKind.TLS: LoginAnswer.UNTRUSTED,
+    FaultKind.DROPPED: LoginAnswer.STRANGE,
+    FaultKind.PROTOCOL: LoginAnswer.STRANGE,
+}
+
+
+@dataclass
+class _Case:
+    """What is known of one member so far; the sessions are ours to end."""
+
+    member: Member
+    testimony: Testimony
+    session: str | None = None
+    local: str | None = None
+    unsure: bool = False
+    """XAPI refused the login with a code that we do not know: only its emergency flag tells what that means."""
+
+
+def survey(
+    port: Port,
+    wanted_members: Sequence[Member],
+    *,
+    credentials: Callable[[], tuple[str, str]],
+    fence_options: Callable[[Member], Mapping[str, str] | None],
+    deadline: float = 5.0,
+    hang_deadline: float = 5.0,
+    bmc_deadline: float = 10.0,
+    ask_bmc: bool = True,
+) -> Survey:
+    """One testimony per member, in the order given. Deadlines in seconds per question.
+
+    Rounds: (1) login at every member, and TCP; (2) a local login where the host is a member or in emergency mode, the
+    pool's uuid where the login was accepted, the BMC's power state of those whose XAPI did not answer; (3) with the
+    local sessions the emergency flag and, once, a database read: it is answered where the member reaches its master
+    and hangs where it doesn't (recording 03); (4) logout. Each such read holds a thread of that xapi until its master
+    is back, which is why nothing here is repeated.
+
+    `credentials` gives user and password; `fence_options` the options of the member's first fence device, None for no
+    BMC to ask. Faults become testimony; anything else that these two raise comes through.
+    """
+    started = port.now()
+    user, password = credentials()
+    cases = _logins(port, wanted_members, user, password, deadline)
+    _second_round(port, cases, user, password, fence_options if ask_bmc else None, deadline, bmc_deadline)
+    _third_round(port, cases, deadline, hang_deadline)
+    _log_out(port, cases)
+    return Survey(at=started, testimonies=tuple(c.testimony for c in cases), took=port.now() - started)
+
+
+def classify(answer: Answer) -> tuple[LoginAnswer, str]:
+    """What a normal login's answer means, and its words. A code that we don't know counts as EMERGENCY for now."""
+    fault = answer.fault
+    if fault is None:
+        if isinstance(answer.value, str) and answer.value:
+            return LoginAnswer.MASTER, ""
+        return LoginAnswer.STRANGE, "accepted the login without giving a session"
+    if isinstance(fault, TransportFault):
+        return _BY_FAULT[fault.kind], str(fault)
+    assert isinstance(fault, XapiFailure)
+    if fault.code == "HOST_IS_SLAVE" and fault.params:
+        return LoginAnswer.SLAVE, str(fault)
+    if fault.code in REJECTIONS:
+        return LoginAnswer.REJECTED, str(fault)
+    return LoginAnswer.EMERGENCY, str(fault)
+
+
+def _is_known(fault: Fault | None) -> bool:
+    return not isinstance(fault, XapiFailure) or (
+        fault.code in EMERGENCIES
+        or fault.code in REJECTIONS
+        or fault.code.startswith("HA_")
+        or (fault.code == "HOST_IS_SLAVE" and bool(fault.params))
+    )
+
+
+def _logins(port: Port, members: Sequence[Member], user: str, password: str, deadline: float) -> list[_Case]:
+    asked_at = port.now()
+    login = ("session.login_with_password", (user, password, "1.0", ORIGINATOR))
+    asks = [Ask("xapi", deadline, address=m.address, method=login[0], params=login[1]) for m in members]
+    # Of a host whose toolstack hangs the port still answers: a sign of life that the login alone does not show.
+    asks += [Ask("tcp", deadline, address=m.address, port=_port(m.address)) for m in members]
+    answers = port.ask_all(asks)
+    cases = []
+    for member, answer, tcp in zip(members, answers[: len(members)], answers[len(members) :], strict=True):
+        kind, detail = classify(answer)
+        fault = answer.fault
+        testimony = Testimony(
+            name=member.name,
+            address=member.address,
+            at=asked_at,
+            login=kind,
+            detail=detail,
+            follows=fault.params[0] if kind is LoginAnswer.SLAVE and isinstance(fault, XapiFailure) else None,
+            tcp=tcp.fault is None,
+            bmc=BmcPower.UNKNOWN if member.fencing else BmcPower.NONE,
+            bmc_detail="not asked" if member.fencing else "",
+            took=answer.took,
+        )
+        session = answer.value if kind is LoginAnswer.MASTER else None
+        cases.append(_Case(member, testimony, session=session, unsure=not _is_known(fault)))
+    return cases
+
+
+def _second_round(
+    port: Port,
+    cases: Sequence[_Case],
+    user: str,
+    password: str,
+    fence_options: Callable[[Member], Mapping[str, str] | None] | None,
+    deadline: float,
+    bmc_deadline: float,
+) -> None:
+    asks: list[Ask] = []
+    readers: list[Callable[[Answer], None]] = []
+    for case in cases:
+        address, login = case.member.address, case.testimony.login
+        if login is LoginAnswer.MASTER:
+            asks.append(Ask("xapi", deadline, address, "pool.get_all_records", (case.session,)))
+            readers.append(partial(_read_pool_uuid, case))
+        elif login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
+            method = "session.slave_local_login_with_password"
+            asks.append(Ask("xapi", deadline, address, method, (user, password)))
+            readers.append(partial(_read_local_login, case))
+        # The power of a host whose XAPI answers is known; asking its BMC too would slow every healthy run.
+        if fence_options is not None and case.member.fencing and login not in ANSWERING:
+            options = fence_options(case.member)
+            if options is not None:
+                device = case.member.fencing[0]
+                ask = Ask("agent", bmc_deadline, agent=device.agent, options={**options, "action": "status"})
+                asks.append(ask)
+                readers.append(partial(_read_bmc, case))
+    for answer, read in zip(port.ask_all(asks) if asks else [], readers, strict=True):
+        read(answer)
+
+
+def _read_pool_uuid(case: _Case, answer: Answer) -> None:
+    value = answer.value
+    if answer.fault is None and isinstance(value, Mapping):
+        uuids = [r.get("uuid") for r in value.values() if isinstance(r, Mapping)]
+        if len(uuids) == 1 and isinstance(uuids[0], str):
+            case.testimony = replace(case.testimony, pool_uuid=uuids[0])
+            return
+    why = str(answer.fault) if answer.fault else "it does not have one pool record"
+    case.testimony = replace(case.testimony, detail=f"accepted the login, but its pool cannot be read: {why}")
+
+
+def _read_local_login(case: _Case, answer: Answer) -> None:
+    if answer.fault is None and isinstance(answer.value, str) and answer.value:
+        case.local = answer.value
+        case.testimony = replace(case.testimony, local_login=True)
+        return
+    why = str(answer.fault) if answer.fault else "no session came"
+    case.testimony = replace(
+        case.testimony, local_login=False, detail=f"{case.testimony.detail}; local login failed: {why}"
+    )
+
+
+def _read_bmc(case: _Case, answer: Answer) -> None:
+    if answer.fault is not None or not isinstance(answer.value, AgentRun):
+        power, detail = BmcPower.UNKNOWN, str(answer.fault or "the agent did not run")
+    else:
+        power, detail = power_status(answer.value), explain(answer.value)
+    case.testimony = replace(case.testimony, bmc=power, bmc_detail=detail)
+
+
+def _third_round(port: Port, cases: Sequence[_Case], deadline: float, hang_deadline: float) -> None:
+    local = [c for c in cases if c.local is not None]
+    # The gate of emergency mode refuses a database read, so only a member is asked for one.
+    members = [c for c in local if c.testimony.login is LoginAnswer.SLAVE]
+    asks = [Ask("xapi", deadline, c.member.address, "host.is_in_emergency_mode", (c.local,)) for c in local]
+    asks += [Ask("xapi", hang_deadline, c.member.address, "pool.get_all", (c.local,)) for c in members]
+    answers = port.ask_all(asks) if asks else []
+    for case, answer in zip(local, answers[: len(local)], strict=True):
+        flag = answer.value if answer.fault is None and isinstance(answer.value, bool) else None
+        case.testimony = replace(case.testimony, is_emergency=flag)
+    for case, answer in zip(members, answers[len(local) :], strict=True):
+        case.testimony = replace(case.testimony, reaches_master=_reaches(answer))
+    for case in cases:
+        if case.unsure and case.testimony.is_emergency is not True:
+            case.testimony = replace(case.testimony, login=LoginAnswer.STRANGE)
+
+
+def _reaches(answer: Answer) -> bool | None:
+    """True if answered, False if it hung; anything else (a refusal, a broken connection) says neither."""
+    if answer.fault is None:
+        return True
+    if isinstance(answer.fault, TransportFault) and answer.fault.kind is FaultKind.TIMEOUT:
+        return False
+    return None
+
+
+def _log_out(port: Port, cases: Sequence[_Case]) -> None:
+    asks = [
+        Ask("xapi", LOGOUT_DEADLINE, c.member.address, "session.logout", (c.session,))
+        for c in cases
+        # Not where the master hung already: its table dies with it, and we would wait once more.
+        if c.session is not None and c.testimony.pool_uuid is not None
+    ]
+    asks += [
+        # Answered even where the master is gone: the table of local sessions needs no database (recording 03).
+        Ask("xapi", LOGOUT_DEADLINE, c.member.address, "session.local_logout", (c.local,))
+        for c in cases
+        if c.local is not None
+    ]
+    if asks:
+        port.ask_all(asks)
+
+
+def _port(address: str) -> int:
+    after = address.rpartition("]")[2] if "]" in address else address if address.count(":") == 1 else ""
+    port = after.rpartition(":")[2]
+    return int(port) if port.isascii() and port.isdigit() else 443
