@@ -42,15 +42,13 @@ def uuid_of(member: Member, state: PoolState | None) -> str | None:
     return host.uuid if host else None
 
 
-def _sign_of_life(t: Testimony, certificate: Certificate | None) -> str:
+def _sign_of_life(t: Testimony) -> str:
     if t.answers:
         return "its XAPI answers"
     if t.login in _LIFE:
         return _LIFE[t.login]
     if t.tcp:
         return "its host takes connections, but its toolstack does not answer: it hangs"
-    if certificate is not None and t.bmc is BmcPower.ON:
-        return "its BMC says that power is on"
     return ""
 
 
@@ -60,7 +58,7 @@ def judge_member(
     """The verdict on one member from all testimonies about it and the certificates that may cover it."""
     held = [c for c in certificates if c.covers(host=member.name, address=member.address, uuid=uuid, now=now)]
     certificate = max(held, key=lambda c: c.expires_at) if held else None
-    life = _sign_of_life(t, certificate)
+    life = _sign_of_life(t)
     if t.answers:
         return Judged(member.name, member.address, Verdict.ALIVE, _alive_words(t), voided=certificate)
     if life:
@@ -71,6 +69,9 @@ def judge_member(
         BmcPower.UNKNOWN: "its BMC does not answer either, which proves nothing",
         BmcPower.NONE: "no fence agent is declared to ask",
     }[t.bmc]
+    if certificate is not None and t.bmc is BmcPower.ON:
+        words = f"no answer from here, and it was {certificate.kind} dead, but {power}"
+        return Judged(member.name, member.address, Verdict.UNREACHABLE, words, voided=certificate)
     if certificate is not None:
         words = f"no answer, and {certificate.kind} dead by {certificate.by}: {certificate.reason}"
         return Judged(member.name, member.address, Verdict.DEAD, words, certificate=certificate)

@@ -128,7 +128,7 @@ def _promote(
 
 
 def _unfenceable(lost: Member, judged: Judged, t: Testimony, voided: Certificate | None) -> str:
-    if voided is not None:
+    if voided is not None and not lost.fencing:
         return f"the certificate for {lost.name} is void: {judged.why}"
     if not lost.fencing:
         return f"{lost.name} does not answer, but nothing proves that it is dead, and no fence agent is declared for it"
