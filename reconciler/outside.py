@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from reconciler.core.port import (
     AgentRun,
@@ -23,8 +24,14 @@ from reconciler.xapi.wire import connect
 GRACE = 0.5
 """Seconds beyond its own deadline after which a question's thread is abandoned."""
 
-AgentRunner = Callable[[str, Mapping[str, str], float], AgentRun]
-"""(agent, options, deadline in seconds) -> what it did; raises FileNotFoundError if there is no such agent."""
+
+class AgentRunner(Protocol):
+    """fencing.agents.run_agent: `deadline` in seconds; raises FileNotFoundError if there is no such agent, and
+    ValueError when the options cannot be told to it. Neither text holds an option's value."""
+
+    def __call__(self, agent: str, options: Mapping[str, str], /, *, deadline: float) -> AgentRun:
+        """Run it."""
+        ...
 
 
 class Outside:
@@ -48,7 +55,7 @@ class Outside:
 
     def run_agent(self, agent: str, options: Mapping[str, str], *, deadline: float) -> AgentRun:
         """Run a fence agent. Raises FileNotFoundError if there is no such agent."""
-        return self._run_agent(agent, options, deadline)
+        return self._run_agent(agent, options, deadline=deadline)
 
     def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
         """All at once, a thread for each. One that outlives its deadline is left behind, its answer is a TIMEOUT.
@@ -82,9 +89,8 @@ class Outside:
         if ask.kind == "agent":
             try:
                 return self.run_agent(ask.agent, ask.options, deadline=ask.deadline)
-            except OSError as error:
-                why = error.strerror or "not found"
-                text = f"fence agent {ask.agent}: cannot be run: {why}"
+            except (OSError, ValueError) as error:
+                text = f"fence agent {ask.agent}: cannot be run: {error}"
                 raise TransportFault(FaultKind.PROTOCOL, text, sent=False) from None
         raise ValueError(f"no such kind of question: {ask.kind}")
 

@@ -162,6 +162,7 @@ class Channel:
             f"Content-Length: {len(body)}\r\n\r\n"
         ).encode("ascii", "replace")
         if len(head) > MAX_REQUEST_HEADERS or len(body) > MAX_REQUEST_BODY:
+            self.close()
             raise TransportFault(
                 FaultKind.PROTOCOL, f"{self.address}: the request is larger than XAPI takes (300 KiB)", sent=False
             )
