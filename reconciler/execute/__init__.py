@@ -1,0 +1,1 @@
+"""EDGE: performs a plan: re-checks, submits, waits, journals. See run.Executor."""

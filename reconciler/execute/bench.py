@@ -1,0 +1,208 @@
+"""What every verb works with: the outside, the plan, the journal, the desk of the acting master, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from reconciler.core.evidence import Incident, Survey
+from reconciler.core.plan import Action, Done, Plan, Result, Thing
+from reconciler.core.port import Json, Port, Sessions, TaskResult, XapiFailure
+from reconciler.core.wanted import Member, Wanted
+from reconciler.core.words import names
+from reconciler.execute.desk import NULL, Desk, MasterLost, same_address
+from reconciler.execute.faults import Explained, explain
+from reconciler.execute.needs import Event, Fencer, Journal, Progress, Store, SurveyAgain, TasksFor
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a verb waits for: the end of a task, or with None just for `until` (UTC seconds). It is resumed with the
+    task's result; with None when `until` came first."""
+
+    task: str | None
+    until: float
+
+
+Steps = Generator[Wait, TaskResult | None, Done]
+"""One action under way. A verb that waits for nothing of XAPI's yields nothing."""
+
+
+class CannotRecord(Exception):
+    """The journal or the store cannot be written: nothing more may be done in this run."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """The executor's common ground. One per run; `desk` changes when the master does."""
+
+    port: Port
+    sessions: Sessions
+    wanted: Wanted
+    journal: Journal
+    store: Store
+    fencer: Fencer
+    tasks_for: TasksFor
+    survey: SurveyAgain
+    progress: Progress
+    run_id: str
+    plan: Plan
+    master: str | None = None
+    last_survey: Survey | None = None
+    timeline: list[tuple[float, str]] = field(default_factory=list)
+    struck: set[str] = field(default_factory=set)
+    """Names of the hosts that this run fenced or buried, for the brake."""
+    unanswered: set[str] = field(default_factory=set)
+    """Actions whose call was sent and whose end is not known yet."""
+    started_at: float = 0.0
+    _desk: Desk | None = field(default=None, init=False)
+
+    # --- words -------------------------------------------------------------------------------------------------
+
+    def say(self, action: Action | None, what: str, result: Result | None = None) -> None:
+        """Tell the board and the timeline."""
+        at = self.port.now()
+        line = f"{action.id}: {what}" if action else what
+        self.timeline.append((at - self.started_at, line))
+        self.progress(Event(at, action, what, result))
+
+    def name_of(self, cls: str, ref: str) -> str:
+        """A name for people for a ref of the acting master's database; the ref itself when it cannot be read."""
+        if ref in NULL:
+            return "nothing"
+        with suppress(XapiFailure, MasterLost):
+            record = self.desk().read(f"{cls}.get_record", ref)
+            return str(record.get("name_label") or record.get("uuid") or ref)
+        return ref
+
+    def explain(self, failure: XapiFailure) -> Explained:
+        """XAPI's error in words."""
+        return explain(failure, self.name_of)
+
+    # --- the journal -------------------------------------------------------------------------------------------
+
+    def note(self, kind: str, **fields: object) -> None:
+        """One durable line. Raises CannotRecord."""
+        try:
+            self.journal.write(kind, run=self.run_id, at=self.port.now(), **fields)
+        except OSError as error:
+            raise CannotRecord(f"the journal cannot be written: {error}") from error
+
+    def intend(self, action: Action, method: str, address: str, **fields: object) -> None:
+        """Before a call that writes: durable, or the call is not made."""
+        self.note(
+            "intent",
+            action=action.id,
+            method=method,
+            address=address,
+            target=str(action.target),
+            uuid=action.target.uuid,
+            **fields,
+        )
+        self.unanswered.add(action.id)
+
+    def reply(self, action: Action, method: str, what: str) -> None:
+        """After it: what came of the call, in words or as a code; never its parameters."""
+        self.unanswered.discard(action.id)
+        self.note("reply", action=action.id, method=method, what=what)
+
+    # --- who ---------------------------------------------------------------------------------------------------
+
+    def member_of(self, thing: Thing) -> Member | None:
+        """The declared member that a host thing is: by name, or by address when the database names it otherwise."""
+        found = self.wanted.member(thing.name)
+        if found is None and thing.address:
+            found = next((m for m in self.wanted.members if same_address(m.address, thing.address)), None)
+        return found
+
+    def address_of(self, thing: Thing) -> str:
+        """Where to ask that host."""
+        member = self.member_of(thing)
+        return member.address if member else thing.address
+
+    def member_of_record(self, host: Mapping[str, Json]) -> Member | None:
+        """The declared member that a host record is: by name, then by address."""
+        found = self.wanted.member(str(host.get("name_label", "")))
+        return found or self.member_at(str(host.get("address", "")))
+
+    def member_at(self, address: str) -> Member | None:
+        """The declared member at an address as XAPI tells it."""
+        return next((m for m in self.wanted.members if same_address(m.address, address)), None)
+
+    def name_at(self, address: str) -> str:
+        """Its name, or the address itself."""
+        member = self.member_at(address)
+        return member.name if member else address
+
+    def may_strike(self, name: str) -> str:
+        """Why this run may not fence or bury that host too, "" if it may (brake.max_hosts_per_run)."""
+        limit = self.wanted.policy.brake.max_hosts_per_run
+        if name in self.struck or len(self.struck) < limit:
+            return ""
+        struck = names(sorted(self.struck))
+        return f"this run already fenced or buried {struck}, and policy.brake.maxHostsPerRun is {limit}"
+
+    # --- the acting master -------------------------------------------------------------------------------------
+
+    def desk(self) -> Desk:
+        """The acting master's desk. Raises MasterLost when no master is known."""
+        if self.master is None:
+            raise MasterLost("no host is known to act as master")
+        if self._desk is None or self._desk.address != self.master:
+            self.leave()
+            uuid = self.wanted.uuid or self.plan.pool_uuid
+            self._desk = Desk(self.sessions, self.tasks_for, self.master, uuid, self.wanted.policy.limits.call_timeout)
+        return self._desk
+
+    def leave(self) -> None:
+        """Log out of the desk."""
+        if self._desk is not None:
+            self._desk.close()
+        self._desk = None
+
+    # --- the store ---------------------------------------------------------------------------------------------
+
+    def save_incident(self, incident: Incident) -> None:
+        """Durable, or the promotion is not sent. Raises CannotRecord."""
+        try:
+            self.store.save_incident(incident)
+        except OSError as error:
+            raise CannotRecord(f"the incident cannot be written down: {error}") from error
+
+    def clear_incident(self) -> None:
+        """One master is confirmed, or surely none was made."""
+        try:
+            self.store.clear_incident()
+        except OSError as error:
+            raise CannotRecord(f"the incident cannot be cleared: {error}") from error
+
+
+def done(action: Action, why: str = "") -> Done:
+    """It was done."""
+    return Done(action, Result.DONE, why)
+
+
+def already(action: Action, why: str) -> Done:
+    """Its goal is reached without it."""
+    return Done(action, Result.ALREADY, why)
+
+
+def refused(action: Action, why: str, remedy: str = "") -> Done:
+    """Its precondition or certificate does not hold: nothing was sent."""
+    return Done(action, Result.REFUSED, why, remedy)
+
+
+def failed(action: Action, why: str, remedy: str = "") -> Done:
+    """It was tried in vain."""
+    return Done(action, Result.FAILED, why, remedy)
+
+
+def unknown(action: Action, why: str, remedy: str = "") -> Done:
+    """It was sent, and observation could not tell what came of it."""
+    return Done(action, Result.UNKNOWN, why, remedy)
+
+
+def because(parts: Iterable[str]) -> str:
+    """Several facts as one reason."""
+    return "; ".join(p for p in parts if p)

@@ -1,0 +1,184 @@
+"""Declare a certified host dead: reset its VMs and free the locks of their disks (sheet §3.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from reconciler.core.plan import Action, Done
+from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
+from reconciler.core.words import count, names
+from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
+from reconciler.execute.desk import LostReply
+from reconciler.execute.proof import Prover
+
+DECLARE = "host.declare_dead"
+RESET = "VM.power_state_reset"
+_NO_SUCH_CALL = frozenset({"MESSAGE_METHOD_UNKNOWN", "MESSAGE_REMOVED", "NOT_IMPLEMENTED", "Fault"})
+"""Releases before 6.2 lack it; "Fault" is the answer to an Async form that does not exist (recording 02)."""
+LOCKS_STAY = "the locks of their disks stay: /opt/xensource/sm/resetvdis.py <host> <SR> frees them"
+POLL = 3.0  # s
+
+
+def declare_dead(bench: Bench, prover: Prover, action: Action) -> Steps:
+    """`host.declare_dead`, only beside a proof: XAPI itself takes one failed probe, or none, for death (recording 21).
+
+    Afterwards no guest may be left resident on it; if some is, once more (a failure aborts it midway), then FAILED.
+    """
+    desk = bench.desk()
+    member = bench.member_of(action.target)
+    host = member.name if member else action.target.name
+    if host not in action.certificate_of:
+        return refused(action, f"the action does not rest on the death of {host}", "plan again")
+    if desk.pool().get("ha_enabled"):
+        return refused(action, "XAPI's own HA is on: it deals with dead hosts itself", "let HA finish")
+    ref, record = desk.record("host", action.target.uuid)
+    if desk.pool().get("master") == ref:
+        return refused(action, f"{host} is the acting master", "plan again")
+    left = _guests(bench, ref, record)
+    if not left and not record.get("enabled", True):
+        return already(action, f"no VM is resident on {host}, and it is disabled")
+    if brake := bench.may_strike(host):
+        return refused(action, brake, "plan again, one host after the other")
+    if doubt := prover.doubt(action, fresh=True):
+        return refused(action, doubt.why, doubt.remedy)
+    bench.struck.add(host)
+    first = left
+    for attempt in (1, 2):
+        if attempt == 2 and (doubt := prover.doubt(action, fresh=True)):
+            return refused(action, doubt.why, doubt.remedy)
+        ended = yield from _once(bench, prover, action, ref, left)
+        if ended is not None:
+            return ended
+        _, record = desk.record("host", action.target.uuid)
+        left = _guests(bench, ref, record)
+        if not left:
+            freed = f": {names(sorted(first.values()))} reset to Halted" if first else ""
+            return done(action, f"{host} is declared dead{freed}")
+        bench.say(action, f"{count(len(left), 'VM')} still resident on {host}")
+    return failed(
+        action,
+        f"{names(sorted(left.values()))} still resident on {host} after two calls",
+        f"xe host-declare-dead uuid={action.target.uuid}; look at its hooks in /etc/xapi.d/host-post-declare-dead",
+    )
+
+
+def _once(
+    bench: Bench, prover: Prover, action: Action, ref: str, guests: dict[str, str]
+) -> Generator[Wait, TaskResult | None, Done | None]:
+    """One call and its end. None: read what it did."""
+    desk = bench.desk()
+    host = action.target.name
+    # 10 s per connect timeout, one for the host and one per VM, while live=true (recording 06).
+    until = bench.port.now() + 60.0 + 15.0 * (1 + len(guests))
+    bench.intend(action, DECLARE, desk.address, vms=sorted(guests.values()))
+    bench.say(action, f"declaring {host} dead: {count(len(guests), 'VM')} to reset")
+    try:
+        task = desk.submit(DECLARE, ref)
+    except LostReply as lost:
+        return (yield from _observe(bench, action, ref, until, str(lost)))
+    except XapiFailure as failure:
+        return (yield from _refusal(bench, prover, action, failure, guests))
+    result = yield Wait(task, until)
+    if result is None:
+        bench.reply(action, DECLARE, "still pending at its deadline")
+        return unknown(action, f"declaring {host} dead still goes on", f"xe task-list; then xenrec apply {_src(bench)}")
+    if result.status is TaskStatus.SUCCESS:
+        bench.reply(action, DECLARE, "done")
+        return None
+    if result.failure is not None:
+        return (yield from _refusal(bench, prover, action, result.failure, guests))
+    return (yield from _observe(bench, action, ref, until, f"its task is {result.status}"))
+
+
+def _refusal(
+    bench: Bench, prover: Prover, action: Action, failure: XapiFailure, guests: dict[str, str]
+) -> Generator[Wait, TaskResult | None, Done | None]:
+    bench.reply(action, DECLARE, failure.code)
+    host = action.target.name
+    told = bench.explain(failure)
+    if failure.code == "HOST_IS_LIVE":
+        member = bench.member_of(action.target)
+        if member is not None:
+            prover.void(member, prover.held(member, action.target.uuid or None), "it answered the master", action)
+        return refused(action, f"{host} is alive: it answered the master. Its certificate is void", "plan again")
+    if failure.code in _NO_SUCH_CALL:
+        return (yield from _reset_each(bench, prover, action, guests))
+    if failure.code == "XAPI_HOOK_FAILED":
+        return failed(action, told.sentence, told.remedy)
+    bench.say(action, told.sentence)
+    return None
+
+
+def _reset_each(
+    bench: Bench, prover: Prover, action: Action, guests: dict[str, str]
+) -> Generator[Wait, TaskResult | None, Done | None]:
+    """The fall-back of a release that lacks declare_dead: one bare reset per VM, which frees no lock (sheet §4.4)."""
+    desk = bench.desk()
+    bench.say(action, f"this release lacks {DECLARE}: resetting each VM; {LOCKS_STAY}")
+    for ref, name in sorted(guests.items(), key=lambda g: g[1]):
+        if doubt := prover.doubt(action):
+            return refused(action, doubt.why, doubt.remedy)
+        bench.intend(action, RESET, desk.address, vm=name)
+        until = bench.port.now() + 60.0
+        try:
+            result = yield Wait(desk.submit(RESET, ref), until)
+        except LostReply:
+            bench.reply(action, RESET, f"{name}: no reply")
+            continue
+        except XapiFailure as failure:
+            result = TaskResult("", TaskStatus.FAILURE, failure)
+        failure_of = result.failure if result is not None else None
+        bench.reply(
+            action, RESET, f"{name}: {failure_of.code if failure_of else result.status if result else 'pending'}"
+        )
+        if failure_of is not None:
+            told = bench.explain(failure_of)
+            if failure_of.code == "HOST_IS_LIVE":
+                member = bench.member_of(action.target)
+                if member is not None:
+                    held = prover.held(member, action.target.uuid or None)
+                    prover.void(member, held, "it answered the master", action)
+                return refused(action, f"{action.target.name} is alive: it answered the master", "plan again")
+            return failed(action, f"{name}: {told.sentence}", told.remedy)
+    return None
+
+
+def _observe(
+    bench: Bench, action: Action, ref: str, until: float, why: str
+) -> Generator[Wait, TaskResult | None, Done | None]:
+    """The reply or the task was lost: read until no guest is left, never ask again in this run."""
+    bench.say(action, f"{why}: reading what it did")
+    left: dict[str, str] = {}
+    while True:
+        _, record = bench.desk().record("host", action.target.uuid)
+        left = _guests(bench, ref, record)
+        if not left:
+            bench.reply(action, DECLARE, "observed: done")
+            return None
+        if bench.port.now() >= until:
+            bench.reply(action, DECLARE, "observed: unfinished")
+            return unknown(
+                action,
+                f"{why}, and {names(sorted(left.values()))} still resident",
+                f"xenrec apply {_src(bench)}",
+            )
+        yield Wait(None, bench.port.now() + POLL)
+
+
+def _guests(bench: Bench, ref: str, record: dict[str, Json]) -> dict[str, str]:
+    """VM ref -> name of every VM but control domains that the database places on the host."""
+    found: dict[str, str] = {}
+    for vm in record.get("resident_VMs", ()):
+        try:
+            vm_record = bench.desk().read("VM.get_record", vm)
+        except XapiFailure as failure:
+            if failure.code == "HANDLE_INVALID":
+                continue
+            raise
+        if vm_record.get("resident_on") == ref and not vm_record.get("is_control_domain"):
+            found[str(vm)] = str(vm_record.get("name_label", vm))
+    return found
+
+
+def _src(bench: Bench) -> str:
+    return bench.wanted.source or "MANIFEST"

@@ -1,0 +1,309 @@
+"""Fence a host, promote a member, observe a promotion that was sent. The dangerous room: read the sheet, §2, first."""
+
+from __future__ import annotations
+
+from reconciler.core.evidence import ANSWERING, Certificate, Incident, LoginAnswer, Situation, Survey, Testimony
+from reconciler.core.judge import diagnose
+from reconciler.core.plan import Action, Done
+from reconciler.core.port import Session, TransportFault, XapiFailure
+from reconciler.core.wanted import Member
+from reconciler.core.words import names
+from reconciler.execute.bench import (
+    Bench,
+    CannotRecord,
+    already,
+    because,
+    done,
+    failed,
+    refused,
+)
+from reconciler.execute.desk import MasterLost, same_address
+from reconciler.execute.look import Look, look
+from reconciler.execute.proof import Prover
+
+TRANSITION = "pool.emergency_transition_to_master"
+POLL = 1.0  # s
+FENCED_FOR = 3600.0  # s; a promotion, the rejoining and the starts of one run fit into it
+SETTLE = 30.0  # s that a member with a restarting toolstack is given to say whom it follows
+NO_EFFECT = 120.0
+"""Seconds after which a member that still answers as a member, and never restarted, was surely not promoted: the call
+arms a fuse of at most 10 s (sheet §1.1; recording 11: 12 s with the default fuse)."""
+WATCHED = 60.0  # s of our own watching that this conclusion needs besides
+
+
+def fence(bench: Bench, prover: Prover, action: Action) -> Done:
+    """Power the host off by its fence agent; the certificate is stored before anything else is done.
+
+    Refused when its XAPI answers: what was planned to be fenced did not answer, so the picture has changed.
+    """
+    member = bench.member_of(action.target)
+    if member is None:
+        return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
+    if prover.held(member, action.target.uuid or None) and prover.doubt_of(member.name, action, fresh=True) is None:
+        return already(action, f"{member.name} is certified dead already")
+    seen = look(bench, member.address)
+    seen.close()
+    if seen.answer in ANSWERING:
+        return refused(action, f"{member.name} is alive: it {seen}", "plan again")
+    if brake := bench.may_strike(member.name):
+        return refused(action, brake, "plan again, one host after the other")
+    bench.struck.add(member.name)
+    agents = names(d.agent for d in member.fencing)
+    bench.intend(action, "fence-off", member.address, agents=agents)
+    bench.say(action, f"fencing {member.name} with {agents}")
+    outcome = bench.fencer.off(
+        member,
+        pool=bench.wanted.name,
+        host_uuid=action.target.uuid or None,
+        reason=action.why,
+        lifetime_s=FENCED_FOR,
+    )
+    if not isinstance(outcome, Certificate):
+        bench.reply(action, "fence-off", f"no certificate: {outcome.why}")
+        return failed(action, outcome.why, outcome.remedy)
+    try:
+        bench.store.add_certificate(outcome)
+    except OSError as error:
+        raise CannotRecord(f"the certificate of {member.name} cannot be stored: {error}") from error
+    bench.reply(action, "fence-off", "off, and a second status says so")
+    return done(action, f"{member.name} is powered off, and its BMC says so")
+
+
+def promote(bench: Bench, prover: Prover, action: Action) -> Done:
+    """Make the candidate master: proofs, one call, then watch it until it accepts a normal login (I2, I3).
+
+    An incident on disk means that the call was sent: then it is only watched. Sets `bench.master`.
+    """
+    candidate = bench.member_of(action.target)
+    if candidate is None:
+        return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
+    if (sent := bench.store.incident()) is not None:
+        if sent.candidate != candidate.name:
+            return refused(
+                action,
+                f"{sent.candidate} was already told to become master in run {sent.run}: a second promotion would make "
+                "two masters",
+                f"xenrec status {bench.wanted.source}",
+            )
+        bench.say(action, f"{candidate.name} was told already: watching")
+        return watch(bench, action, candidate, sent, sure=False)
+    lost = _lost_master(bench, action)
+    if lost is None:
+        return refused(action, "the plan does not name the lost master whose death it rests on", "plan again")
+    if why := _unfit(bench, prover, action, candidate, lost):
+        return why
+    try:
+        local = bench.sessions.local(candidate.address)
+    except XapiFailure as failure:
+        told = bench.explain(failure)
+        return refused(action, f"{candidate.name} refuses a local session: {told.sentence}", told.remedy)
+    except TransportFault as fault:
+        return refused(action, f"{candidate.name} gives no local session: {fault}", "plan again")
+    try:
+        # The last thing before the call, and asked anew: between survey and now the old master may have come back.
+        if doubt := prover.doubt(action, fresh=True):
+            return refused(action, doubt.why, doubt.remedy)
+        return _transition(bench, action, candidate, lost, local)
+    finally:
+        local.close()
+
+
+def _transition(bench: Bench, action: Action, candidate: Member, lost: Member, local: Session) -> Done:
+    now = bench.port.now()
+    incident = Incident(
+        bench.wanted.name, candidate.name, candidate.address, lost.name, lost.address, now, bench.run_id
+    )
+    bench.save_incident(incident)
+    try:
+        bench.intend(action, TRANSITION, candidate.address, lost=lost.name)
+    except CannotRecord:
+        bench.clear_incident()
+        raise
+    bench.say(action, f"telling {candidate.name} to become master")
+    sure = True
+    try:
+        local.call(TRANSITION, deadline=60.0)
+        bench.reply(action, TRANSITION, "accepted")
+    except XapiFailure as failure:
+        told = bench.explain(failure)
+        bench.reply(action, TRANSITION, failure.code)
+        # Its one check comes before its first effect (sheet §2.1); any other error may have come after it.
+        if failure.code == "INTERNAL_ERROR":
+            sure = False
+        else:
+            bench.clear_incident()
+            return refused(action, f"{candidate.name} cannot be promoted: {told.sentence}", told.remedy)
+    except TransportFault as fault:
+        bench.reply(action, TRANSITION, f"no reply: {fault.kind}")
+        if not fault.sent:
+            bench.clear_incident()
+            return failed(action, f"{candidate.name} could not be reached: {fault}", "plan again")
+        bench.say(action, "the reply was lost: watching, not asking again")
+        sure = False
+    return watch(bench, action, candidate, incident, sure=sure)
+
+
+def await_master(bench: Bench, action: Action) -> Done:
+    """Watch a promotion that was sent earlier, without sending anything. Sets `bench.master`."""
+    sent = bench.store.incident()
+    member = bench.member_of(action.target) or (bench.member_at(action.via) if action.via else None)
+    if sent is not None:
+        member = bench.wanted.member(sent.candidate) or member
+    if member is None:
+        return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
+    return watch(bench, action, member, sent, sure=False)
+
+
+def watch(bench: Bench, action: Action, member: Member, sent: Incident | None, *, sure: bool) -> Done:
+    """Poll until the member accepts normal logins as master of our pool; `sure`: XAPI said that it accepted the call.
+
+    It answers as a member for 8-12 s more, refuses for 1-3 s, accepts logins after 9-14 s (recordings 03, 11).
+    """
+    limits = bench.wanted.policy.limits
+    began = bench.port.now()
+    told = ""
+    restarted = False
+    why = ""
+    while True:
+        seen = look(bench, member.address)
+        if seen.answer is LoginAnswer.MASTER and not (why := _take_office(bench, action, member, seen)):
+            bench.say(action, f"{member.name} accepts logins")
+            return done(action, f"{member.name} acts as master, {bench.port.now() - began:.0f} s after")
+        seen.close()
+        words = why if seen.answer is LoginAnswer.MASTER else _stage_of(seen, restarted)
+        if words != told:
+            bench.say(action, f"{member.name}: {words}")
+            told = words
+        restarted = restarted or seen.answer in (LoginAnswer.REFUSED, LoginAnswer.STRANGE, LoginAnswer.MASTER)
+        if seen.answer is LoginAnswer.REJECTED:
+            return failed(action, f"{member.name} {seen}", "check connection.username and its password")
+        if seen.answer is LoginAnswer.SLAVE and sent and not same_address(seen.follows, sent.lost_address):
+            return failed(
+                action,
+                f"{member.name} follows {bench.name_at(seen.follows)}: another master is alive there",
+                f"xenrec plan {bench.wanted.source}",
+            )
+        now = bench.port.now()
+        member_still = not restarted and seen.answer in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)
+        if not sure and member_still and sent and now - sent.sent_at >= NO_EFFECT and now - began >= WATCHED:
+            bench.clear_incident()
+            return failed(
+                action,
+                f"the promotion of {member.name} never arrived: it answers as a member "
+                f"{now - sent.sent_at:.0f} s after",
+                f"xenrec apply {bench.wanted.source}",
+            )
+        if now - began >= limits.promotion_timeout:
+            return failed(
+                action,
+                f"{member.name} does not act as master after {now - began:.0f} s: it {seen}",
+                f"on {member.name}: look at /var/log/xensource.log, then xe-toolstack-restart",
+            )
+        bench.port.wait(POLL)
+
+
+def _take_office(bench: Bench, action: Action, member: Member, seen: Look) -> str:
+    """Confirm that the host that accepted a login serves our pool as its master; why not, "" if it does."""
+    assert seen.session is not None
+    before = bench.master
+    bench.leave()
+    bench.master = member.address
+    desk = bench.desk()
+    try:
+        desk.adopt(seen.session)
+        ref = str(desk.pool().get("master", ""))
+        host = dict(desk.read("host.get_record", ref))
+    except (MasterLost, XapiFailure) as error:
+        bench.leave()
+        bench.master = before
+        return f"accepts logins, but {error}"
+    named = host.get("name_label") == member.name or same_address(str(host.get("address", "")), member.address)
+    if action.target.uuid and member.name == action.target.name:
+        named = host.get("uuid") == action.target.uuid
+    if named:
+        return ""
+    bench.leave()
+    bench.master = before
+    return f"accepts logins, but its database names {host.get('name_label')} as master"
+
+
+def _stage_of(seen: Look, restarted: bool) -> str:
+    if seen.answer is LoginAnswer.SLAVE:
+        return f"answers as a member of {seen.follows}" + (" again" if restarted else " until its toolstack restarts")
+    if seen.answer in (LoginAnswer.REFUSED, LoginAnswer.SILENT, LoginAnswer.STRANGE):
+        return "restarting"
+    return str(seen)
+
+
+def _lost_master(bench: Bench, action: Action) -> Member | None:
+    """The member whose office is taken: the plan's lost master, and the action must rest on its death."""
+    name = bench.plan.diagnosis.lost_master
+    if name is None and len(action.certificate_of) == 1:
+        name = action.certificate_of[0]
+    return bench.wanted.member(name) if name is not None and name in action.certificate_of else None
+
+
+def _unfit(bench: Bench, prover: Prover, action: Action, candidate: Member, lost: Member) -> Done | None:
+    """Ask everybody again; why nobody may be promoted now, as a REFUSED outcome (I2, I6)."""
+    bench.say(action, "asking every member again")
+    survey = bench.survey()
+    bench.last_survey = survey
+    mine = survey.of(candidate.name)
+    theirs = survey.of(lost.name)
+    if theirs is not None and (life := _life_of(theirs)):
+        prover.void(lost, prover.held(lost), life, action)
+        return refused(action, f"{lost.name} is not dead: {life}. Its certificate is void", "plan again")
+    diagnosis = diagnose(bench.wanted, survey, bench.store.certificates(), now=bench.port.now())
+    if diagnosis.situation is not Situation.LOST:
+        return refused(action, f"no promotion: {diagnosis.why}", diagnosis.remedy or "plan again")
+    if mine is None or not mine.answers:
+        return refused(action, f"the candidate {candidate.name} does not answer", "plan again")
+    astray = [t for t in survey.testimonies if t.login is LoginAnswer.SLAVE and not _follows(t, lost)]
+    if astray:
+        told = because(f"{t.name} follows {bench.name_at(t.follows or '?')}" for t in astray)
+        return refused(action, f"the lost master is {lost.name}, but {told}", "plan again")
+    obeying = [t.name for t in survey.testimonies if t.reaches_master]
+    if obeying:
+        return refused(action, f"{names(obeying)} still takes orders from a master", "mend our network to it")
+    return _doubtful_members(bench, action, survey, lost)
+
+
+def _doubtful_members(bench: Bench, action: Action, survey: Survey, lost: Member) -> Done | None:
+    """Refuse while a member may be a master that we cannot recognise: one with a foreign certificate, or restarting."""
+    for t in survey.testimonies:
+        if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE):
+            return refused(
+                action,
+                f"{t.name} answers, but cannot be asked whether it is a master: {t.detail or t.login}",
+                "correct its fingerprint in the manifest, or shut it down",
+            )
+    for t in [t for t in survey.testimonies if t.login is LoginAnswer.REFUSED and t.name != lost.name]:
+        seen = _settled(bench, action, t)
+        if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED, LoginAnswer.UNTRUSTED):
+            return refused(action, f"{t.name} {seen}", "plan again")
+        if seen.answer is LoginAnswer.SLAVE and not same_address(seen.follows, lost.address):
+            return refused(action, f"{t.name} follows {bench.name_at(seen.follows)}, not {lost.name}", "plan again")
+    return None
+
+
+def _settled(bench: Bench, action: Action, t: Testimony) -> Look:
+    """A member whose toolstack restarts may be one that somebody promotes by hand: give it time to speak."""
+    bench.say(action, f"waiting for the toolstack of {t.name}")
+    until = bench.port.now() + SETTLE
+    while True:
+        seen = look(bench, t.address)
+        seen.close()
+        if seen.answer is not LoginAnswer.REFUSED or bench.port.now() >= until:
+            return seen
+        bench.port.wait(POLL)
+
+
+def _follows(t: Testimony, lost: Member) -> bool:
+    return t.follows is not None and same_address(t.follows, lost.address)
+
+
+def _life_of(t: Testimony) -> str:
+    """A sign of life in a testimony about a host that is said to be dead."""
+    if t.login is LoginAnswer.SILENT:
+        return "it takes connections" if t.tcp else ""
+    return f"it {Look(t.login, t.detail, t.follows or '')}"

@@ -1,0 +1,181 @@
+"""The acting master's normal session: opened at need, checked to be the right pool, re-opened once, never guessed."""
+
+from __future__ import annotations
+
+from reconciler.core.port import Fault, Json, Session, Sessions, Tasks, TransportFault, XapiFailure
+from reconciler.core.words import address_host
+from reconciler.execute.needs import TasksFor
+
+NULL = frozenset({"OpaqueRef:NULL", ""})
+"""Both mean no object on the wire (sheet §7.1)."""
+
+
+class MasterLost(Exception):
+    """Nobody answers as our master any more. `deposed`: it is a member now, or serves another pool."""
+
+    def __init__(self, why: str, *, deposed: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.deposed = deposed
+
+
+class LostReply(Exception):
+    """A call that writes may have taken effect and its answer is lost: observe, never repeat."""
+
+    def __init__(self, method: str, fault: Fault) -> None:
+        super().__init__(method, fault)
+        self.method = method
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f"the reply to {self.method} was lost ({self.fault})"
+
+
+class Desk:
+    """Calls on the acting master.
+
+    Every login is checked: the pool's uuid must be `pool_uuid` when that is known. Raises MasterLost when the address
+    no longer accepts a normal login, XapiFailure for XAPI's refusals, LostReply for a write without an answer.
+    """
+
+    def __init__(self, sessions: Sessions, tasks_for: TasksFor, address: str, pool_uuid: str, deadline: float) -> None:
+        self.address = address
+        self.pool_uuid = pool_uuid
+        self.pool_ref = ""
+        self._sessions = sessions
+        self._tasks_for = tasks_for
+        self._deadline = deadline
+        self._session: Session | None = None
+        self._tasks: Tasks | None = None
+
+    def session(self) -> Session:
+        """The session, logged in if need be. Raises MasterLost."""
+        if self._session is None:
+            self._session = self._login()
+        return self._session
+
+    def tasks(self) -> Tasks:
+        """The tasks of the session."""
+        if self._tasks is None:
+            self._tasks = self._tasks_for(self.session())
+        return self._tasks
+
+    def adopt(self, session: Session) -> None:
+        """Use a session that was just opened at this address, instead of opening another."""
+        self.close()
+        self._check(session)
+        self._session = session
+
+    def again(self) -> None:
+        """Log in once more at the same address. Raises MasterLost."""
+        self.close()
+        self.session()
+
+    def close(self) -> None:
+        """Log out."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+        self._tasks = None
+
+    def read(self, method: str, *params: Json, deadline: float | None = None) -> Json:
+        """A call that only reads: sent once more after a new login if its answer was lost."""
+        for attempt in (1, 2):
+            try:
+                return self.session().call(method, *params, deadline=deadline or self._deadline)
+            except TransportFault as fault:
+                if attempt == 2:
+                    raise MasterLost(f"the master at {self.address} does not answer ({fault})") from fault
+                self.again()
+            except XapiFailure as failure:
+                self._session_trouble(failure, attempt)
+        raise AssertionError("unreachable")
+
+    def write(self, method: str, *params: Json, deadline: float | None = None) -> Json:
+        """A call that changes something: at most once with effect. Raises LostReply when that cannot be known."""
+        for attempt in (1, 2):
+            try:
+                return self.session().call(method, *params, deadline=deadline or self._deadline)
+            except TransportFault as fault:
+                self._lost(method, fault, attempt)
+            except XapiFailure as failure:
+                self._session_trouble(failure, attempt)
+        raise AssertionError("unreachable")
+
+    def submit(self, method: str, *params: Json) -> str:
+        """Submit `Async.<method>` and return its task. Raises as `write`."""
+        for attempt in (1, 2):
+            try:
+                return self.tasks().submit(method, *params, deadline=self._deadline)
+            except TransportFault as fault:
+                self._lost(method, fault, attempt)
+            except XapiFailure as failure:
+                self._session_trouble(failure, attempt)
+        raise AssertionError("unreachable")
+
+    def record(self, cls: str, uuid: str) -> tuple[str, dict[str, Json]]:
+        """(ref, record) of the object with that uuid in this database. Raises XapiFailure UUID_INVALID when gone."""
+        ref = str(self.read(f"{cls}.get_by_uuid", uuid))
+        return ref, dict(self.read(f"{cls}.get_record", ref))
+
+    def pool(self) -> dict[str, Json]:
+        """The pool record, read now."""
+        return dict(self.read("pool.get_record", self._pool_ref()))
+
+    def _pool_ref(self) -> str:
+        self.session()
+        if not self.pool_ref:
+            raise MasterLost(f"the pool record at {self.address} could not be found", deposed=True)
+        return self.pool_ref
+
+    def _lost(self, method: str, fault: TransportFault, attempt: int) -> None:
+        if fault.sent:
+            raise LostReply(method, fault) from fault
+        if attempt == 2:
+            raise MasterLost(f"the master at {self.address} does not answer ({fault})") from fault
+        self.again()
+
+    def _session_trouble(self, failure: XapiFailure, attempt: int) -> None:
+        """Return when the call may be sent again (it was not executed); raise otherwise."""
+        if failure.code == "HOST_IS_SLAVE":
+            follows = failure.params[0] if failure.params else "another host"
+            raise MasterLost(f"{self.address} is a member of {follows} now", deposed=True) from failure
+        if failure.code != "SESSION_INVALID" or attempt == 2:
+            raise failure
+        self.again()
+
+    def _login(self) -> Session:
+        try:
+            session = self._sessions.login(self.address)
+        except XapiFailure as failure:
+            if failure.code == "HOST_IS_SLAVE":
+                follows = failure.params[0] if failure.params else "another host"
+                raise MasterLost(f"{self.address} is a member of {follows} now", deposed=True) from failure
+            raise MasterLost(f"{self.address} accepts no login ({failure.code})") from failure
+        except TransportFault as fault:
+            raise MasterLost(f"{self.address} does not answer ({fault})") from fault
+        self._check(session)
+        return session
+
+    def _check(self, session: Session) -> None:
+        """That it serves our pool and holds its office: pool.master is the host at this address."""
+        try:
+            pools: dict[str, Json] = dict(session.call("pool.get_all_records", deadline=self._deadline))
+        except (XapiFailure, TransportFault) as fault:
+            session.close()
+            raise MasterLost(f"{self.address} accepts logins but does not tell its pool ({fault})") from fault
+        ref = next(iter(pools), "")
+        uuid = str(pools[ref].get("uuid", "")) if ref else ""
+        if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid):
+            session.close()
+            raise MasterLost(
+                f"{self.address} serves another pool: its uuid is {uuid or 'unknown'}, not {self.pool_uuid}",
+                deposed=True,
+            )
+        self.pool_ref = ref
+        self.pool_uuid = uuid
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two addresses name one host, a port aside: XAPI tells addresses without."""
+    return bool(one) and address_host(one) == address_host(other)

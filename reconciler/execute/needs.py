@@ -1,0 +1,101 @@
+"""What the executor needs of the other rooms, as small protocols: it is handed them and imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from reconciler.core.evidence import BmcPower, Certificate, Incident, Survey
+from reconciler.core.plan import Action, Result
+from reconciler.core.port import TasksOf
+from reconciler.core.wanted import Member
+
+TasksFor = TasksOf
+"""Makes the Tasks of a session."""
+
+
+class Journal(Protocol):
+    """The run's journal: a line is durable when `write` returns."""
+
+    def write(self, kind: str, **fields: object) -> None:
+        """Append one line and flush it to disk. Raises OSError: then nothing may be done that it was to record."""
+        ...
+
+
+class Refusal(Protocol):
+    """Why a host was not certified dead, and what to do about it."""
+
+    @property
+    def why(self) -> str:
+        """One reason, for people."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """The next command or step."""
+        ...
+
+
+class Fencer(Protocol):
+    """The fence agents of the members (fencing/)."""
+
+    def status(self, member: Member) -> tuple[BmcPower, str]:
+        """What the member's BMC says about its power, and in words."""
+        ...
+
+    def off(
+        self, member: Member, *, pool: str, host_uuid: str | None, reason: str, lifetime_s: float
+    ) -> Certificate | Refusal:
+        """Power it off; a certificate only when a second, separate status says that it is off."""
+        ...
+
+    def recheck(self, certificate: Certificate, member: Member) -> str:
+        """Why the certificate no longer holds, "" while it does (an attested one has no BMC to ask)."""
+        ...
+
+
+class Store(Protocol):
+    """What outlives a run (state/). Every method that writes is durable when it returns, and raises OSError."""
+
+    def save_incident(self, incident: Incident) -> None:
+        """Remember a promotion, before it is sent."""
+        ...
+
+    def clear_incident(self) -> None:
+        """Forget it: one master is confirmed, or it surely was not sent."""
+        ...
+
+    def incident(self) -> Incident | None:
+        """The promotion that was sent and not yet confirmed."""
+        ...
+
+    def add_certificate(self, certificate: Certificate) -> None:
+        """Remember a proof of death."""
+        ...
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Every certificate that is not void; it may have expired."""
+        ...
+
+    def void_certificate(self, certificate: Certificate, why: str) -> None:
+        """The host showed a sign of life: the certificate proves nothing any more."""
+        ...
+
+
+SurveyAgain = Callable[[], Survey]
+"""Asks every member again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, for the board and the timeline. `at` in UTC seconds; `result` when an action ended."""
+
+    at: float
+    action: Action | None
+    what: str
+    result: Result | None = None
+
+
+Progress = Callable[[Event], None]
+"""Is told every event, in order. Must not raise."""

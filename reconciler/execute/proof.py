@@ -1,0 +1,108 @@
+"""The certificate, re-checked right before every action that cites it (I1, I7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reconciler.core.evidence import BmcPower, Certificate
+from reconciler.core.plan import Action
+from reconciler.core.wanted import Member
+from reconciler.core.words import utc
+from reconciler.execute.bench import Bench, CannotRecord
+from reconciler.execute.look import sign_of_life
+
+GOOD_FOR = 10.0
+"""Seconds for which a positive re-check serves other actions: 100 starts must not cost 100 BMC calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a host's death is not proved now, and what would prove it."""
+
+    why: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class Prover:
+    """Re-checks certificates. One per run."""
+
+    bench: Bench
+    _checked: dict[tuple[str, Certificate], float] = field(default_factory=dict)
+
+    def doubt(self, action: Action, *, fresh: bool = False) -> Doubt | None:
+        """Why any host that the action's proof is about may live after all; None when all are proved dead now.
+
+        `fresh` asks again although a check was made a moment ago: for what cannot be undone.
+        """
+        for host in action.certificate_of:
+            if found := self.doubt_of(host, action, fresh=fresh):
+                return found
+        return None
+
+    def doubt_of(self, host: str, action: Action, *, fresh: bool = False) -> Doubt | None:
+        """The same for one host by name."""
+        bench = self.bench
+        member = bench.wanted.member(host)
+        if member is None:
+            return Doubt(
+                f"{host} is not a declared member, so nothing can prove that it is dead", "declare it in members"
+            )
+        uuid = action.target.uuid if action.target.kind == "host" and action.target.name == host else ""
+        certificates = self.held(member, uuid or None)
+        if not certificates:
+            return Doubt(self._missing(member), attest_command(bench, host))
+        best = max(certificates, key=lambda c: c.expires_at)
+        checked = self._checked.get((host, best))
+        if not fresh and checked is not None and bench.port.now() - checked < GOOD_FOR:
+            return None
+        if life := sign_of_life(bench, member):
+            self.void(member, certificates, life, action)
+            return Doubt(f"{host} is not dead: {life}. Its certificate is void", "plan again")
+        if broken := bench.fencer.recheck(best, member):
+            power, words = bench.fencer.status(member)
+            if power is BmcPower.ON:
+                self.void(member, certificates, f"its BMC says that power is on ({words})", action)
+                return Doubt(
+                    f"{host} is not dead: its BMC says that power is on. Its certificate is void", "plan again"
+                )
+            return Doubt(f"the proof that {host} is dead could not be renewed: {broken}", attest_command(bench, host))
+        self._checked[(host, best)] = bench.port.now()
+        return None
+
+    def held(self, member: Member, uuid: str | None = None) -> tuple[Certificate, ...]:
+        """Certificates of this pool that cover the member now."""
+        now = self.bench.port.now()
+        return tuple(
+            c
+            for c in self.bench.store.certificates()
+            if c.pool == self.bench.wanted.name
+            and c.covers(host=member.name, address=member.address, uuid=uuid, now=now)
+        )
+
+    def void(self, member: Member, certificates: tuple[Certificate, ...], why: str, action: Action) -> None:
+        """A sign of life: every certificate of that host is void from now on."""
+        for key in [k for k in self._checked if k[0] == member.name]:
+            del self._checked[key]
+        self.bench.note("void", action=action.id, host=member.name, why=why)
+        self.bench.say(action, f"sign of life of {member.name}: {why}; its certificate is void")
+        for certificate in certificates:
+            try:
+                self.bench.store.void_certificate(certificate, why)
+            except OSError as error:
+                raise CannotRecord(f"the certificate of {member.name} cannot be made void: {error}") from error
+
+    def _missing(self, member: Member) -> str:
+        mine = [
+            c for c in self.bench.store.certificates() if c.host == member.name and c.pool == self.bench.wanted.name
+        ]
+        if mine:
+            last = max(mine, key=lambda c: c.expires_at)
+            return f"the certificate that {member.name} is dead expired at {utc(last.expires_at)}"
+        return f"no certificate says that {member.name} is dead"
+
+
+def attest_command(bench: Bench, host: str) -> str:
+    """The command that would obtain a proof."""
+    source = bench.wanted.source or "MANIFEST"
+    return f"xenrec attest {source} {host} --dead --reason '…' --for 30m"

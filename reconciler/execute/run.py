@@ -1,0 +1,369 @@
+"""The loop: what is ready is begun while limits allow, tasks are awaited together, failures stay with their followers.
+
+One thread; concurrency is XAPI's. So the journal is a line, and "killed at every call" has a meaning.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
+from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
+from reconciler.core.wanted import Limits, Wanted
+from reconciler.core.words import names
+from reconciler.execute import crown, handover, rejoin, storage
+from reconciler.execute.bench import Bench, CannotRecord, Steps, Wait
+from reconciler.execute.bury import declare_dead
+from reconciler.execute.desk import MasterLost
+from reconciler.execute.needs import Fencer, Journal, Progress, Store, SurveyAgain, TasksFor
+from reconciler.execute.proof import Prover
+from reconciler.execute.vms import WAYS, power
+
+SUCCEEDED = frozenset({Result.DONE, Result.ALREADY})
+ALONE = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.RECOVER_MEMBERS, Verb.DESIGNATE_MASTER})
+"""Verbs that nothing runs beside: they decide who is master."""
+LOOK_UP = 30.0  # s; at least so often the loop looks at the clock while it waits for tasks
+TROUBLES = 3  # waits in a row that may fail before the master counts as lost
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One action under way."""
+
+    action: Action
+    steps: Steps
+    wait: Wait
+    began: float
+
+
+class _Crowd:
+    """How many power operations are under way, in the pool and on each host, against the limits."""
+
+    def __init__(self, flights: list[_Flight], limits: Limits) -> None:
+        self._limits = limits
+        self._hosts: Counter[str] = Counter()
+        self._all = 0
+        for flight in flights:
+            self.add(flight.action)
+
+    def add(self, action: Action) -> None:
+        """One more."""
+        if action.verb in WAYS:
+            self._all += 1
+            if action.to is not None:
+                self._hosts[action.to.uuid] += 1
+
+    def takes(self, action: Action) -> bool:
+        """There is room for it; only power operations need room."""
+        if action.verb not in WAYS:
+            return True
+        if self._all >= self._limits.starts_per_pool:
+            return False
+        return action.to is None or self._hosts[action.to.uuid] < self._limits.starts_per_host
+
+
+class Executor:
+    """Performs the stages of one plan, in order. `master` is the address of the acting master, once there is one.
+
+    Every dependency is handed in (needs.py). Neither Faults nor OSErrors escape: they become outcomes. Anything else
+    (KeyboardInterrupt) is journaled with what was under way, and raised.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        sessions: Sessions,
+        wanted: Wanted,
+        journal: Journal,
+        store: Store,
+        fencer: Fencer,
+        tasks_for: TasksFor,
+        survey: SurveyAgain,
+        progress: Progress,
+        run_id: str,
+        plan: Plan,
+    ) -> None:
+        self._bench = Bench(
+            port=port,
+            sessions=sessions,
+            wanted=wanted,
+            journal=journal,
+            store=store,
+            fencer=fencer,
+            tasks_for=tasks_for,
+            survey=survey,
+            progress=progress,
+            run_id=run_id,
+            plan=plan,
+            started_at=port.now(),
+        )
+        self._prover = Prover(self._bench)
+        self._ended: dict[str, Done] = {}
+        self._flights: list[_Flight] = []
+        self._troubles = 0
+        self._begun = ""
+        self.stopped = ""
+        """Why a stage stopped before its end, if one did; later stages of this executor are then skipped whole."""
+
+    @property
+    def master(self) -> str | None:
+        """Address of the acting master as far as this run knows."""
+        return self._bench.master
+
+    @property
+    def timeline(self) -> tuple[tuple[float, str], ...]:
+        """(seconds since the executor was made, what happened), in order."""
+        return tuple(self._bench.timeline)
+
+    def follow(self, plan: Plan) -> None:
+        """Go on with a plan made anew from what was read after a stage; outcomes so far stay known by their ids."""
+        self._bench.plan = plan
+
+    def run_stage(self, stage: Stage, *, master: str | None) -> list[Done]:
+        """Perform one stage; one outcome per action, in the stage's order."""
+        bench = self._bench
+        bench.master = master
+        waiting = list(stage.actions)
+        for action in waiting:
+            self._ended.pop(action.id, None)
+        try:
+            bench.note("stage", stage=stage.name, actions=[a.id for a in waiting], master=master)
+            while (waiting or self._flights) and not self.stopped:
+                self._begin_ready(waiting)
+                if self._flights and not self.stopped:
+                    self._advance()
+            self._abandon(waiting)
+            bench.note("stage-end", stage=stage.name, stopped=self.stopped)
+        except CannotRecord as error:
+            self.stopped = self.stopped or str(error)
+            self._abandon(waiting)
+        except BaseException as error:
+            with suppress(CannotRecord):
+                bench.note(
+                    "interrupted",
+                    by=type(error).__name__,
+                    under_way=[f.action.id for f in self._flights] + ([self._begun] if self._begun else []),
+                    unanswered=sorted(bench.unanswered),
+                )
+            raise
+        finally:
+            self._flights.clear()
+            bench.leave()
+        return [self._ended[a.id] for a in stage.actions]
+
+    def post_message(self, text: str, *, priority: int = 3) -> str:
+        """Leave word in the pool, where XenCenter and Xen Orchestra show it; why it could not be left, "" if it was.
+
+        `priority`: 3, or 5 (informational) when there was nothing to do (sheet §9). Call it once a run: XAPI keeps all.
+        """
+        bench = self._bench
+        try:
+            desk = bench.desk()
+            uuid = str(desk.pool().get("uuid", ""))
+            desk.write("message.create", "XENREC_APPLIED", priority, "Pool", uuid, text)
+        except MasterLost as lost:
+            return lost.why
+        except XapiFailure as failure:
+            return bench.explain(failure).sentence
+        except Exception as error:  # noqa: BLE001 - a message that got lost must not spoil a recovery that succeeded
+            return str(error)
+        finally:
+            bench.leave()
+        return ""
+
+    # --- beginning ---------------------------------------------------------------------------------------------
+
+    def _begin_ready(self, waiting: list[Action]) -> None:
+        """Begin, in order, everything that is ready and within the limits; skip what can never be."""
+        progressed = True
+        while progressed and waiting and not self.stopped:
+            progressed = False
+            coming = {a.id for a in waiting} | {f.action.id for f in self._flights}
+            crowd = _Crowd(self._flights, self._bench.wanted.policy.limits)
+            for action in tuple(waiting):
+                if not crowd.takes(action):
+                    continue
+                if why := self._never(action, coming):
+                    waiting.remove(action)
+                    self._finish(Done(action, Result.SKIPPED, why), self._bench.port.now())
+                    progressed = True
+                elif all(f in self._ended for f in action.follows):
+                    if action.verb in ALONE and self._flights:
+                        return
+                    waiting.remove(action)
+                    flying = len(self._flights)
+                    self._begin(action)
+                    if len(self._flights) > flying:
+                        crowd.add(action)
+                    progressed = True
+                if self.stopped:
+                    return
+        if waiting and not self._flights and not self.stopped:
+            for action in tuple(waiting):
+                waiting.remove(action)
+                why = f"it waits for {names(f for f in action.follows if f not in self._ended)}, which waits for it"
+                self._finish(Done(action, Result.SKIPPED, why, "plan again"), self._bench.port.now())
+
+    def _never(self, action: Action, coming: set[str]) -> str:
+        """Why it can never be begun: something that it follows did not succeed, or is nowhere. "" if it can."""
+        for name in action.follows:
+            ended = self._ended.get(name)
+            if ended is not None and ended.result not in SUCCEEDED:
+                reason = ended.why if ended.result is not Result.SKIPPED else "it was skipped"
+                return f"{name} {ended.result}: {reason}"
+            if ended is None and name not in coming:
+                return f"it follows {name}, which is not among the actions of this run"
+        return ""
+
+    def _begin(self, action: Action) -> None:
+        bench = self._bench
+        began = bench.port.now()
+        self._begun = action.id
+        bench.note("begin", action=action.id, why=action.why)
+        bench.say(action, "begins")
+        try:
+            if action.verb in WAYS:
+                self._fly(action, power(bench, self._prover, action), began)
+            elif action.verb is Verb.DECLARE_DEAD:
+                self._fly(action, declare_dead(bench, self._prover, action), began)
+            else:
+                self._finish(self._at_once(action), began)
+        except (MasterLost, CannotRecord, Fault) as error:
+            self._finish(self._broken(action, error), began)
+        self._begun = ""
+
+    def _at_once(self, action: Action) -> Done:
+        bench, prover = self._bench, self._prover
+        match action.verb:
+            case Verb.FENCE:
+                return crown.fence(bench, prover, action)
+            case Verb.PROMOTE:
+                return crown.promote(bench, prover, action)
+            case Verb.AWAIT_MASTER:
+                return crown.await_master(bench, action)
+            case Verb.RECOVER_MEMBERS:
+                return rejoin.recover(bench, prover, action)
+            case Verb.DESIGNATE_MASTER:
+                return handover.designate(bench, prover, action)
+            case _:
+                return storage.set_field(bench, action)
+
+    # --- waiting -----------------------------------------------------------------------------------------------
+
+    def _fly(self, action: Action, steps: Steps, began: float) -> None:
+        try:
+            wait = next(steps)
+        except StopIteration as stop:
+            self._finish(stop.value, began)
+            return
+        self._flights.append(_Flight(action, steps, wait, began))
+
+    def _advance(self) -> None:
+        """Wait for the first of all flights, and resume those whose wait is over."""
+        bench = self._bench
+        until = min([f.wait.until for f in self._flights] + [bench.port.now() + LOOK_UP])
+        tasks = [f.wait.task for f in self._flights if f.wait.task is not None]
+        results: dict[str, TaskResult] = {}
+        if tasks:
+            results = self._await(tasks, until)
+        else:
+            bench.port.wait(max(0.0, until - bench.port.now()))
+        for flight in list(self._flights):
+            if self.stopped:
+                return
+            result = results.get(flight.wait.task) if flight.wait.task is not None else None
+            if result is not None and result.ended:
+                self._resume(flight, result)
+            elif bench.port.now() >= flight.wait.until:
+                self._resume(flight, None)
+
+    def _await(self, tasks: list[str], until: float) -> dict[str, TaskResult]:
+        """Results of the tasks. A master whose toolstack restarted has forgotten them all: UNKNOWN, to be observed."""
+        desk = self._bench.desk()
+        try:
+            results = desk.tasks().wait(tasks, until)
+            self._troubles = 0
+            return results
+        except Fault as fault:
+            self._troubles += 1
+            self._bench.say(None, f"waiting for {len(tasks)} tasks failed ({fault}): logging in again")
+            try:
+                if self._troubles > TROUBLES:
+                    raise MasterLost(f"the master at {desk.address} does not answer ({fault})")
+                desk.again()
+            except MasterLost as lost:
+                self._stop(lost)
+            return {}
+        except MasterLost as lost:
+            self._stop(lost)
+            return {}
+
+    def _resume(self, flight: _Flight, result: TaskResult | None) -> None:
+        try:
+            flight.wait = flight.steps.send(result)
+        except StopIteration as stop:
+            self._flights.remove(flight)
+            self._finish(stop.value, flight.began)
+        except (MasterLost, CannotRecord, Fault) as error:
+            self._flights.remove(flight)
+            self._finish(self._broken(flight.action, error), flight.began)
+
+    # --- ending ------------------------------------------------------------------------------------------------
+
+    def _finish(self, outcome: Done, began: float) -> None:
+        bench = self._bench
+        took = bench.port.now() - began
+        outcome = replace(outcome, took=took)
+        self._ended[outcome.action.id] = outcome
+        bench.unanswered.discard(outcome.action.id)
+        bench.say(outcome.action, f"{outcome.result}: {outcome.why}", outcome.result)
+        try:
+            bench.note(
+                "end",
+                action=outcome.action.id,
+                result=str(outcome.result),
+                why=outcome.why,
+                remedy=outcome.remedy,
+                took=round(took, 3),
+            )
+        except CannotRecord as error:
+            self.stopped = self.stopped or str(error)
+
+    def _broken(self, action: Action, error: Exception) -> Done:
+        """The outcome of an action that an exception ended; the stage stops if it can't go on without a master."""
+        sent = action.id in self._bench.unanswered
+        result = Result.UNKNOWN if sent else Result.FAILED
+        if isinstance(error, MasterLost):
+            self._stop(error)
+            why = f"the master changed while we worked: {error.why}"
+        elif isinstance(error, CannotRecord):
+            self.stopped = self.stopped or str(error)
+            why = str(error)
+        elif isinstance(error, XapiFailure):
+            told = self._bench.explain(error)
+            return Done(action, result, told.sentence, told.remedy)
+        else:
+            why = str(error)
+        if not sent and isinstance(error, MasterLost | CannotRecord):
+            why = f"not done: {why}"
+        return Done(action, result, why, f"xenrec apply {self._bench.wanted.source}")
+
+    def _stop(self, lost: MasterLost) -> None:
+        if not self.stopped:
+            self.stopped = f"the master changed while we worked; run again ({lost.why})"
+            self._bench.say(None, self.stopped)
+
+    def _abandon(self, waiting: list[Action]) -> None:
+        """Outcomes of what a stopped stage leaves: UNKNOWN for what was submitted, SKIPPED for the rest."""
+        remedy = f"xenrec apply {self._bench.wanted.source}"
+        for flight in self._flights:
+            sent = flight.action.id in self._bench.unanswered
+            flight.steps.close()
+            result = Result.UNKNOWN if sent else Result.SKIPPED
+            self._finish(Done(flight.action, result, self.stopped, remedy), flight.began)
+        self._flights.clear()
+        for action in waiting:
+            self._finish(Done(action, Result.SKIPPED, self.stopped, remedy), self._bench.port.now())
+        waiting.clear()

@@ -1,0 +1,284 @@
+"""Power operations on one VM: read, submit, wait, verify. Never hard, never blindly repeated (sheet §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from reconciler.core.plan import Action, Done, Verb
+from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
+from reconciler.core.wanted import Limits
+from reconciler.core.words import names
+from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
+from reconciler.execute.desk import NULL, LostReply
+from reconciler.execute.faults import Explained, Turn
+from reconciler.execute.proof import Prover
+
+TRIES = 3
+BACKOFF = (5.0, 15.0, 30.0)  # s before the next try, by how many were made
+BUSY_POLL = 5.0  # s
+BUSY_FOR = 60.0  # s that another operation on the VM is waited for; one that reaches our goal gets the whole deadline
+OBSERVE_POLL = 2.0  # s
+SETTLED = 30.0
+"""Seconds without an operation on the VM after which a lost call is taken to have had no effect any more."""
+PLACED = frozenset({Verb.START, Verb.RESUME})
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one verb goes: the call, the state that it needs and the one that it reaches, the operations it is."""
+
+    method: str
+    needs: str
+    goal: str
+    operations: frozenset[str]
+    command: str
+
+
+WAYS = {
+    Verb.START: Way(
+        "VM.start_on", "Halted", "Running", frozenset({"start", "start_on"}), "xe vm-start uuid={uuid} on={to}"
+    ),
+    Verb.RESUME: Way(
+        "VM.resume_on", "Suspended", "Running", frozenset({"resume", "resume_on"}), "xe vm-resume uuid={uuid} on={to}"
+    ),
+    Verb.UNPAUSE: Way("VM.unpause", "Paused", "Running", frozenset({"unpause"}), "xe vm-unpause uuid={uuid}"),
+    Verb.SHUTDOWN: Way(
+        "VM.clean_shutdown",
+        "Running",
+        "Halted",
+        frozenset({"clean_shutdown", "shutdown", "hard_shutdown"}),
+        "xe vm-shutdown uuid={uuid} --force (it cuts the power: what the guest has not written to disk is lost)",
+    ),
+    Verb.SUSPEND: Way("VM.suspend", "Running", "Suspended", frozenset({"suspend"}), "xe vm-suspend uuid={uuid}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A VM whose precondition holds now. `host` is the ref of the target of a start or resume, "" otherwise."""
+
+    vm: str
+    host: str
+    record: dict[str, Json]
+
+
+def power(bench: Bench, prover: Prover, action: Action) -> Steps:
+    """Bring one VM to the state of its verb. Every try reads VM, host, pool and certificate again first."""
+    way = WAYS[action.verb]
+    told = Explained(Turn.RETRY, "")
+    for attempt in range(TRIES + 1):
+        if attempt:
+            bench.say(action, f"{told.sentence}: trying again in {BACKOFF[attempt - 1]:.0f} s")
+            yield Wait(None, bench.port.now() + BACKOFF[attempt - 1])
+        ready = yield from _ready(bench, prover, action, way)
+        if isinstance(ready, Done):
+            # A try before this one may have failed only in its reply.
+            return ready
+        if isinstance(ready, Explained):
+            told = ready
+            continue
+        ended = yield from _send(bench, action, way, ready)
+        if isinstance(ended, Done):
+            return ended
+        told = ended
+        if told.turn is not Turn.RETRY:
+            break
+    if told.turn is Turn.LOOK:
+        state = _state(bench, action)
+        if state == way.goal:
+            return already(action, f"it is {state} already")
+    return failed(action, told.sentence, told.remedy or _command(way, action))
+
+
+def _ready(
+    bench: Bench, prover: Prover, action: Action, way: Way
+) -> Generator[Wait, TaskResult | None, Ready | Done | Explained]:
+    """The precondition, read now. An Explained with Turn.RETRY passes by itself; any other answer is final."""
+    began = bench.port.now()
+    told = ""
+    while True:
+        if doubt := prover.doubt(action):
+            return refused(action, doubt.why, doubt.remedy)
+        try:
+            ref, vm = bench.desk().record("VM", action.target.uuid)
+        except XapiFailure as failure:
+            if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
+                return refused(action, f"{action.target.name} is gone from the pool", "plan again")
+            raise
+        busy = sorted({str(op) for op in dict(vm.get("current_operations") or {}).values()})
+        if not busy:
+            break
+        ours = way.operations.issuperset(busy)
+        patience = _deadline(bench.wanted.policy.limits, action, vm) if ours else BUSY_FOR
+        if bench.port.now() - began >= patience:
+            return refused(
+                action, f"another operation is running on it: {names(busy)}", "xe task-list; then plan again"
+            )
+        if (words := f"waiting for {names(busy)}") != told:
+            bench.say(action, words)
+            told = words
+        yield Wait(None, bench.port.now() + BUSY_POLL)
+    if wrong := _unfit_vm(bench, action, way, vm):
+        return wrong
+    if action.verb not in PLACED:
+        return Ready(ref, "", vm)
+    return _fit_host(bench, action, ref, vm)
+
+
+def _unfit_vm(bench: Bench, action: Action, way: Way, vm: dict[str, Json]) -> Done | None:
+    """Why the VM itself may not be acted on now."""
+    name = action.target.name
+    if vm.get("is_control_domain") or vm.get("is_a_template") or vm.get("is_a_snapshot"):
+        return refused(action, f"{name} is not a guest (control domain, template or snapshot): it is never touched")
+    state = str(vm.get("power_state"))
+    where = str(vm.get("resident_on", ""))
+    if state == way.goal:
+        if way.goal == "Running" and (dead := _dead_residence(bench, action, where)):
+            return refused(action, dead, "plan again: that host must be declared dead first")
+        on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
+        return already(action, f"it is {state} already{on}")
+    if state != way.needs:
+        return refused(action, f"it is {state}, not {way.needs}", "plan again")
+    for operation in sorted(way.operations):
+        if (text := dict(vm.get("blocked_operations") or {}).get(operation)) is not None:
+            return refused(
+                action,
+                f"somebody blocked {operation} on it: {text or 'without a reason'}",
+                f"xe vm-param-remove uuid={action.target.uuid} param-name=blocked-operations param-key={operation}",
+            )
+    protected = vm.get("ha_restart_priority") == "restart"
+    if protected and bench.desk().pool().get("ha_enabled"):
+        return refused(action, "XAPI's own HA protects it and starts or stops it itself", "leave it to HA")
+    return None
+
+
+def _dead_residence(bench: Bench, action: Action, where: str) -> str:
+    """A VM that "runs" on a host whose death the action rests on runs nowhere: its record is stale."""
+    if where in NULL or not action.certificate_of:
+        return ""
+    try:
+        member = bench.member_of_record(bench.desk().read("host.get_record", where))
+    except XapiFailure:
+        return "the database says that it runs on a host that is gone"
+    if member is None or member.name not in action.certificate_of:
+        return ""
+    return f"the database still says that it runs on {member.name}, which is dead"
+
+
+def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Ready | Done | Explained:
+    """The target host, read now, and XAPI's own judgement on it (I8)."""
+    if action.to is None or not action.to.uuid:
+        return refused(action, "the plan names no host for it, and XAPI's own choice is random", "plan again")
+    desk = bench.desk()
+    try:
+        host_ref, host = desk.record("host", action.to.uuid)
+        metrics = dict(desk.read("host_metrics.get_record", host.get("metrics", "")))
+    except XapiFailure as failure:
+        if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
+            return refused(action, f"{action.to.name} is gone from the pool", "plan again")
+        raise
+    if not metrics.get("live"):
+        return Explained(Turn.RETRY, f"{action.to.name} is not live", f"xe host-list uuid={action.to.uuid}")
+    if not host.get("enabled"):
+        return Explained(Turn.RETRY, f"{action.to.name} is disabled", f"xe host-enable uuid={action.to.uuid}")
+    if action.verb is Verb.START:
+        try:
+            desk.read("VM.assert_can_boot_here", ref, host_ref)
+        except XapiFailure as failure:
+            told = bench.explain(failure)
+            if told.turn is Turn.RETRY:
+                return told
+            remedy = told.remedy or f"xenrec plan {bench.wanted.source}"
+            return failed(action, f"it cannot boot on {action.to.name}: {told.sentence}", remedy)
+    return Ready(ref, host_ref, vm)
+
+
+def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wait, TaskResult | None, Done | Explained]:
+    """Submit once and see it through."""
+    desk = bench.desk()
+    params: tuple[Json, ...] = (ready.vm,)
+    if action.verb in PLACED:
+        params = (ready.vm, ready.host, False, False)
+    limit = _deadline(bench.wanted.policy.limits, action, ready.record)
+    until = bench.port.now() + limit
+    bench.intend(action, way.method, desk.address, to=action.to.name if action.to else "")
+    bench.say(action, "submitted")
+    try:
+        task = desk.submit(way.method, *params)
+    except LostReply as lost:
+        return (yield from _observe(bench, action, way, until, str(lost)))
+    except XapiFailure as failure:
+        bench.reply(action, way.method, failure.code)
+        return bench.explain(failure)
+    result = yield Wait(task, until)
+    if result is None:
+        bench.reply(action, way.method, "still pending at its deadline")
+        return unknown(action, f"it is still under way after {limit:.0f} s; it was not cancelled", "xe task-list")
+    if result.status is TaskStatus.SUCCESS:
+        bench.reply(action, way.method, "success")
+        return _verify(bench, action, way, ready)
+    if result.failure is not None:
+        bench.reply(action, way.method, result.failure.code)
+        return bench.explain(result.failure)
+    if result.status is TaskStatus.CANCELLED:
+        bench.reply(action, way.method, "cancelled")
+        return failed(action, "somebody cancelled it", _command(way, action))
+    return (yield from _observe(bench, action, way, until, "its task vanished"))
+
+
+def _verify(bench: Bench, action: Action, way: Way, ready: Ready) -> Done:
+    """A task's success is XAPI's word; the record is what counts."""
+    _, vm = bench.desk().record("VM", action.target.uuid)
+    state = str(vm.get("power_state"))
+    if state != way.goal:
+        return failed(action, f"XAPI reported success, and it is {state}", _command(way, action))
+    where = str(vm.get("resident_on", ""))
+    if action.verb in PLACED and where != ready.host:
+        return done(action, f"{state}, but on {bench.name_of('host', where)}")
+    on = f" on {action.to.name}" if action.verb in PLACED and action.to else ""
+    return done(action, f"{state}{on}")
+
+
+def _observe(
+    bench: Bench, action: Action, way: Way, until: float, why: str
+) -> Generator[Wait, TaskResult | None, Done]:
+    """Whether a call without an answer took effect: read the record until it is there, or nothing happens any more."""
+    bench.say(action, f"{why}: watching it")
+    quiet_since = bench.port.now()
+    while True:
+        _, vm = bench.desk().record("VM", action.target.uuid)
+        state = str(vm.get("power_state"))
+        busy = dict(vm.get("current_operations") or {})
+        now = bench.port.now()
+        if state == way.goal and not busy:
+            bench.reply(action, way.method, f"observed: {state}")
+            where = str(vm.get("resident_on", ""))
+            on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
+            return done(action, f"{state}{on}; {why}")
+        if busy:
+            quiet_since = now
+        if now >= until or now - quiet_since >= SETTLED:
+            bench.reply(action, way.method, f"observed: {state}")
+            return unknown(
+                action, f"{why}, and it is {state}; it was not sent again", f"xenrec apply {bench.wanted.source}"
+            )
+        yield Wait(None, now + OBSERVE_POLL)
+
+
+def _deadline(limits: Limits, action: Action, vm: dict[str, Json]) -> float:
+    """Seconds for the whole operation; start_on sleeps the VM's start_delay twice (sheet §5.1)."""
+    if action.verb in (Verb.SHUTDOWN, Verb.SUSPEND):
+        return limits.shutdown_timeout + float(vm.get("shutdown_delay") or 0)
+    return limits.start_timeout + 2 * float(vm.get("start_delay") or 0)
+
+
+def _state(bench: Bench, action: Action) -> str:
+    try:
+        return str(bench.desk().record("VM", action.target.uuid)[1].get("power_state"))
+    except XapiFailure:
+        return ""
+
+
+def _command(way: Way, action: Action) -> str:
+    return way.command.format(uuid=action.target.uuid, to=action.to.name if action.to else "")
