@@ -1,0 +1,223 @@
+"""Validated models to core's values, and the notes: what was understood but is not acted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.core.wanted import (
+    Brake,
+    Connection,
+    Failback,
+    FenceDevice,
+    Level,
+    Limits,
+    MasterWish,
+    Member,
+    MemberState,
+    Place,
+    PlacementWish,
+    Policy,
+    Priority,
+    Ready,
+    SecretRef,
+    StorageWish,
+    VmWish,
+    Wanted,
+    WantedState,
+)
+from reconciler.manifest import models
+from reconciler.manifest.raw import selector
+from reconciler.manifest.reader import Document, Path
+
+Notes = list[tuple[Place | None, str]]
+
+
+@dataclass(frozen=True)
+class VmPart:
+    """The virtualMachines of one document."""
+
+    doc: Document
+    spec: models.VmSpec
+
+
+def build(doc: Document, pool: models.PoolManifest, parts: Sequence[VmPart], digest: str, commit: str | None) -> Wanted:
+    """The whole wish: a pool's document and every document with its VMs, its own included."""
+    spec = pool.spec
+    notes: Notes = []
+    vms = tuple(wish for part in parts for wish in _vms(part))
+    _note_vms(vms, parts, notes)
+    if spec.policy.placement.reserve:
+        notes.append(
+            (
+                doc.place(("spec", "policy", "placement", "reserve")),
+                "`reserve` is not acted on by this release: VMs are placed where they fit now, without keeping room"
+                " for the loss of another host",
+            )
+        )
+    storage = spec.storage
+    return Wanted(
+        name=pool.metadata.name,
+        members=tuple(_member(doc, ("spec", "members", n), m) for n, m in enumerate(spec.members)),
+        connection=Connection(
+            username=spec.connection.username,
+            password=_secret(spec.connection.password),
+            ca_file=spec.connection.tls.ca_file if spec.connection.tls else None,
+            place=doc.place(("spec", "connection"), key=True),
+        ),
+        uuid=spec.uuid,
+        master=_master(doc, spec.master),
+        storage=StorageWish(
+            default_sr=storage.default_sr,
+            suspend_image_sr=storage.suspend_image_sr,
+            default_sr_place=doc.place(("spec", "storage", "defaultSR")) if storage.default_sr else None,
+            suspend_image_sr_place=doc.place(("spec", "storage", "suspendImageSR"))
+            if storage.suspend_image_sr
+            else None,
+        ),
+        policy=_policy(spec.policy),
+        vms=vms,
+        notes=tuple(notes),
+        source=doc.source,
+        digest=digest,
+        commit=commit,
+    )
+
+
+def _secret(secret: models.Secret) -> SecretRef:
+    argv = secret.exec or secret.command
+    if argv:
+        return SecretRef("exec", tuple(argv))
+    for kind in ("env", "file", "cred"):
+        value = getattr(secret, kind)
+        if value is not None:
+            return SecretRef(kind, value)
+    raise AssertionError("the model lets no empty secret through")
+
+
+def _member(doc: Document, path: Path, member: models.Member) -> Member:
+    return Member(
+        name=member.name,
+        address=member.address,
+        state=MemberState(member.state),
+        fencing=tuple(_fence(doc, (*path, "fencing", n), fence) for n, fence in enumerate(member.fencing)),
+        fingerprint=member.tls.fingerprint if member.tls else member.fingerprint,
+        place=doc.place(path),
+    )
+
+
+def _fence(doc: Document, path: Path, fence: models.Fence) -> FenceDevice:
+    options = {}
+    for key, value in fence.options.items():
+        if isinstance(value, bool):
+            options[key] = "1" if value else "0"
+        else:
+            # As written: `plug: 007` means 007.
+            options[key] = value if isinstance(value, str) else doc.find((*path, "options", key)).text
+    secrets = {key: _secret(value) for key, value in fence.secrets.items()}
+    if fence.password is not None:
+        secrets["password"] = _secret(fence.password)
+    return FenceDevice(fence.agent, options, secrets)
+
+
+def _master(doc: Document, master: models.Master | None) -> MasterWish | None:
+    if master is None:
+        return None
+    place = doc.place(("spec", "master"), key=True)
+    return MasterWish(master.host, tuple(master.successors), Failback(master.failback), place)
+
+
+def level(word: str) -> Level:
+    """The level of a manifest's word."""
+    return Level[word.upper()]
+
+
+def _policy(policy: models.Policy) -> Policy:
+    attended = level(policy.levels.attended) if policy.levels.attended else Policy().attended
+    unattended = level(policy.levels.unattended) if policy.levels.unattended else min(Policy().unattended, attended)
+    limits = policy.limits
+    return Policy(
+        attended=attended,
+        unattended=unattended,
+        brake=Brake(policy.brake.min_healthy, policy.brake.max_hosts_per_run),
+        reserve=policy.placement.reserve,
+        limits=Limits(
+            starts_per_host=limits.starts_per_host,
+            starts_per_pool=limits.starts_per_pool,
+            call_timeout=limits.call_timeout,
+            start_timeout=limits.start_timeout,
+            shutdown_timeout=limits.shutdown_timeout,
+            promotion_timeout=limits.promotion_timeout,
+            rejoin_timeout=limits.rejoin_timeout,
+        ),
+    )
+
+
+def _ready(ready: models.ReadyBlock | None) -> Ready | None:
+    if ready is None:
+        return None
+    return Ready(bool(ready.tools), bool(ready.address), ready.tcp, ready.http, ready.delay, ready.timeout)
+
+
+def _placement(wish: models.Placement | None) -> PlacementWish:
+    if wish is None:
+        return PlacementWish()
+    return PlacementWish(tuple(wish.prefer), tuple(wish.require), tuple(wish.avoid), wish.spread, wish.together)
+
+
+def _vms(part: VmPart) -> list[VmWish]:
+    defaults = part.spec.defaults
+    wishes = []
+    for index, entry in enumerate(part.spec.virtual_machines):
+        chosen = selector({"name": entry.name, "pattern": entry.pattern, "tag": entry.tag, "uuid": entry.uuid})
+        assert chosen is not None, "checks refuse an entry without exactly one selector"
+        own = entry.model_fields_set
+        settings: dict[str, models.VmSettings] = {
+            key: entry if key in own else defaults for key in models.VmSettings.model_fields
+        }
+        max_level = settings["max_level"].max_level
+        wishes.append(
+            VmWish(
+                kind=chosen[0],
+                value=chosen[1],
+                state=WantedState(settings["state"].state),
+                home=settings["home"].home,
+                priority=Priority[settings["priority"].priority.upper()],
+                ready=_ready(settings["ready"].ready),
+                placement=_placement(settings["placement"].placement),
+                depends_on=tuple(entry.depends_on),
+                max_level=level(max_level) if max_level else None,
+                optional=settings["optional"].optional,
+                place=part.doc.place(("spec", "virtualMachines", index)),
+            )
+        )
+    return wishes
+
+
+def _note_vms(vms: Sequence[VmWish], parts: Sequence[VmPart], notes: Notes) -> None:
+    """One note for each kind of key, where it first stands: a note for each of 5,000 VMs would hide the others."""
+    for key, text in (
+        (
+            "ready",
+            "`ready` is not waited for by this release: a VM that depends on another one is started as soon as that"
+            " one runs",
+        ),
+        (
+            "placement",
+            "`placement` chooses the host when a VM is started or resumed; this release moves no running VM for it",
+        ),
+    ):
+        count = sum((vm.ready is not None) if key == "ready" else (vm.placement != PlacementWish()) for vm in vms)
+        if count:
+            others = f" ({count} entries have it)" if count > 1 else ""
+            notes.append((_first(parts, key), text + others))
+
+
+def _first(parts: Sequence[VmPart], key: str) -> Place | None:
+    for part in parts:
+        if key in part.spec.defaults.model_fields_set:
+            return part.doc.place(("spec", "defaults", key), key=True)
+        for index, entry in enumerate(part.spec.virtual_machines):
+            if key in entry.model_fields_set:
+                return part.doc.place(("spec", "virtualMachines", index, key), key=True)
+    return None
