@@ -1,0 +1,1 @@
+"""EDGE: reads manifests from Git objects, never from a work tree. Imports core only."""
