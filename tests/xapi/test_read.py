@@ -149,7 +149,7 @@ def test_a_wrong_type_is_a_fault_that_names_the_field(cls, field, value):
 
 
 def test_what_is_no_map_of_records_and_a_pool_that_is_none():
-    with pytest.raises(TransportFault, match="VM.get_all_records"):
+    with pytest.raises(TransportFault, match=r"VM\.get_all_records"):
         read(small() | {"VM": []})
     with pytest.raises(TransportFault, match="0 pool records"):
         read(small() | {"pool": {}})

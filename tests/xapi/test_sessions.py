@@ -39,7 +39,7 @@ def sessions(port):
 
 
 def test_a_normal_session_names_its_originator_and_logs_out():
-    port = FakePort(VM__get_all=["v"])
+    port = FakePort(VM__get_all=[["v"]])
     session = sessions(port).login("10.0.0.1", deadline=4)
     assert session.address == "10.0.0.1"
     assert session.call("VM.get_all", deadline=9) == ["v"]
