@@ -1,0 +1,120 @@
+"""The lab's answers as text for a terminal: 80 columns, words and not colours alone, readable in a pipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Columns = list[tuple[str, str]]
+
+
+def table(columns: Columns) -> Table:
+    """A plain table: (heading, style) each, long cells folded."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 2, 0, 0))
+    for heading, style in columns:
+        made.add_column(heading, style=style, overflow="fold")
+    return made
+
+
+def line(console: Console, text: str, style: str = "") -> None:
+    """One line as it is: names may hold brackets, which are no markup here."""
+    console.print(Text(text, style=style))
+
+
+def print_up(console: Console, about: dict[str, Any], directory: str) -> None:
+    """What `lab up` started and what to type next."""
+    hosts = about["hosts"]
+    fast = ", fast" if about["fast"] else ""
+    line(console, f"The lab is up: pool {about['pool']}, {len(hosts)} hosts, release {about['release']}{fast}", "bold")
+    made = table([("host", ""), ("address", "")])
+    for host in hosts:
+        made.add_row(Text(host["name"]), f"https://{host['address']}")
+    console.print(made)
+    option = "" if directory == ".lab" else f" --dir {directory}"
+    line(console, f"\nmanifest           {directory}/manifest.yaml")
+    line(console, f"password of root   in {directory}/password")
+    line(console, f"\nnext               xenrec plan {directory}/manifest.yaml")
+    line(console, f"                   xenrec lab power off {hosts[0]['name']}{option}")
+
+
+def print_status(console: Console, picture: dict[str, Any]) -> None:
+    """Hosts and VMs, recorded beside physical."""
+    masters = picture["masters"]
+    line(console, f"Pool {picture['pool']}, release {picture['release']}", "bold")
+    if not masters:
+        line(console, f"NO MASTER answers; recorded is what stands on {picture['recorded_by'][0]}", "bold red")
+    elif len(masters) > 1:
+        line(console, f"{len(masters)} MASTERS: {', '.join(masters)}; recorded is what each of them says", "bold red")
+    console.print()
+    made = table(
+        [("host", ""), ("power", ""), ("toolstack", ""), ("role", ""), ("recorded", ""), ("VMs", ""), ("bmc", "")]
+    )
+    for host in picture["hosts"]:
+        made.add_row(
+            Text(host["name"]),
+            Text(host["power"], style="" if host["power"] == "on" else "bold red"),
+            Text(host["toolstack"]),
+            Text(host["role"] + (", emergency" if host["emergency"] else "")),
+            Text(" / ".join(_host_words(record) for record in host["recorded"])),
+            Text(str(host["running"])),
+            Text(host["bmc"]),
+        )
+    console.print(made)
+    for one, other in picture["cuts"]:
+        line(console, f"cut: {one} -- {other}", "yellow")
+    vms = picture["vms"]
+    odd = [vm for vm in vms if vm["differs"]]
+    physically = sum(1 for vm in vms if vm["physical"])
+    console.print()
+    line(console, f"{len(vms)} VMs, {physically} physically running, {len(odd)} recorded otherwise than they are")
+    if odd:
+        made = table([("VM", ""), *[(f"recorded ({name})", "") for name in picture["recorded_by"]], ("physical", "")])
+        for vm in odd:
+            made.add_row(Text(vm["name"]), *[Text(said) for said in vm["recorded"]], _where(vm["physical"]))
+        console.print(made)
+    if picture["harm"]:
+        line(console, f"\n! HARM was done {picture['harm']} times: xenrec lab harm", "bold red")
+
+
+def _host_words(record: dict[str, Any]) -> str:
+    if not record["known"]:
+        return "unknown"
+    return f"{'live' if record['live'] else 'not live'}, {'enabled' if record['enabled'] else 'disabled'}"
+
+
+def _where(hosts: list[str]) -> Text:
+    if len(hosts) > 1:
+        return Text(f"TWICE: {' AND '.join(hosts)}", style="bold red")
+    return Text(hosts[0] if hosts else "nowhere")
+
+
+def print_running(console: Console, hosts: dict[str, list[dict[str, Any]]]) -> None:
+    """Which domain runs where, those that run twice first and loudly."""
+    places: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for host, domains in hosts.items():
+        for domain in domains:
+            places.setdefault(domain["vm"], []).append(host)
+            names[domain["vm"]] = domain["name"]
+    twice = {vm: where for vm, where in places.items() if len(where) > 1}
+    for vm, where in twice.items():
+        line(console, f"! {names[vm]} RUNS {len(where)} TIMES: on {' AND '.join(where)}", "bold red")
+    made = table([("host", ""), ("runs", "")])
+    for host, domains in hosts.items():
+        words = [d["name"] + (" (paused)" if d["paused"] else "") for d in domains]
+        made.add_row(Text(host), Text(", ".join(words) if words else "nothing"))
+    console.print(made)
+    total = sum(len(domains) for domains in hosts.values())
+    line(console, f"{len(places)} VMs in {total} domains" + ("" if twice else "; none runs twice"))
+
+
+def print_harm(console: Console, harm: list[dict[str, Any]]) -> None:
+    """Every harm in order."""
+    if not harm:
+        line(console, "No harm was done: no VM ran twice, no disk had two writers.")
+        return
+    for one in harm:
+        line(console, f"! {one['kind']}: {one['text']}", "bold red")
