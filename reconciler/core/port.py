@@ -73,7 +73,8 @@ class Ask:
     deadline: float
     address: str = ""
     method: str = ""
-    params: tuple[Json, ...] = ()
+    params: tuple[Json, ...] = field(default=(), repr=False)
+    """Not shown: a login's hold the password, and the others a session."""
     port: int = 443
     agent: str = ""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
