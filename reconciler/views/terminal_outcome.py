@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.plan import Done, Outcome, Result, Status
+from reconciler.core.plan import Done, Outcome, Result
 from reconciler.views import words
 from reconciler.views.events import Event
 from reconciler.views.layout import Page
@@ -54,7 +54,7 @@ def outcome_text(
     page.blank()
     page.line(*_ending(outcome))
     text = page.render()
-    if outcome.final is not None and outcome.final.status is not Status.CLEAN:
+    if outcome.final is not None and not words.is_as_declared(outcome.final):
         text += "\n" + plan_text(outcome.final, width=width, ascii=ascii, color=color, verbose=verbose)
     return text
 
@@ -114,7 +114,7 @@ def _ending(outcome: Outcome) -> tuple[str | tuple[str, str], ...]:
     if outcome.final is None:
         return (("NOT PROVED: ", "bold red"), "the pool could not be read again at the end.")
     at = words.utc(outcome.final.made_at)
-    if outcome.final.status is Status.CLEAN:
+    if words.is_as_declared(outcome.final):
         return (("Proved: ", "bold green"), f"read again at {at}, the pool is as declared.")
     return (("Not yet as declared: ", "bold yellow"), f"read again at {at}, this is left:")
 

@@ -9,6 +9,7 @@ from reconciler.core.evidence import Diagnosis, Situation, Verdict
 from reconciler.core.plan import SIGNS, Action, Plan, Stage, Status, Unmet, Withheld
 from reconciler.views import words
 from reconciler.views.layout import Page
+from reconciler.views.tell import Teller, proof
 
 GROUP_ABOVE = 30
 """With more actions than this in a stage, those of one verb and destination are shown together."""
@@ -42,7 +43,7 @@ def plan_text(
     and nothing to say is one line.
     """
     page = Page(width=width, ascii=ascii, color=color)
-    if plan.status is Status.CLEAN and plan.diagnosis.situation is Situation.MANAGED:
+    if words.is_as_declared(plan):
         page.line(*_quiet(plan, verbose=verbose))
         if verbose:
             _notes(page, plan)
@@ -57,11 +58,12 @@ def plan_text(
         evidence(page, plan.diagnosis, plan.made_at)
     else:
         page.line(f"{plan.diagnosis.why}, as seen at {words.utc(plan.made_at)}.", indent=2)
+    teller = Teller(plan)
     seen: set[str] = set()
     for number, stage in enumerate((s for s in plan.stages if s.actions), start=1):
-        _stage(page, plan, stage, number, seen, verbose=verbose)
-    _withheld(page, plan, verbose=verbose)
-    _unmet(page, plan.unmet)
+        _stage(page, plan, stage, number, teller, seen, verbose=verbose)
+    _withheld(page, plan, teller, verbose=verbose)
+    _unmet(page, plan.unmet, teller)
     _notes(page, plan)
     if verbose:
         _differences(page, plan)
@@ -120,14 +122,14 @@ def evidence(page: Page, diagnosis: Diagnosis, at: float) -> None:
             widths=(named, judged),
         )
         if member.voided is not None:
-            page.line(f"a sign of life made this void: {words.proof(member.voided, at)}", indent=6, hang=8)
+            page.line(f"a sign of life made this void: {proof(member.voided, at)}", indent=6, hang=8)
     told = {m.name for m in diagnosis.members}
     for sign in diagnosis.signs:
         if sign not in told:  # a bare member name is for the planner; its line above says it in words
             page.line(f"also: {sign}", indent=2, hang=8)
 
 
-def _stage(page: Page, plan: Plan, stage: Stage, number: int, seen: set[str], *, verbose: bool) -> None:
+def _stage(page: Page, plan: Plan, stage: Stage, number: int, teller: Teller, seen: set[str], *, verbose: bool) -> None:
     page.blank()
     several = sum(bool(s.actions) for s in plan.stages) > 1
     title = f"Stage {number}, {stage.name}" if several else "To do"
@@ -143,7 +145,7 @@ def _stage(page: Page, plan: Plan, stage: Stage, number: int, seen: set[str], *,
             ("FORECAST", "bold yellow"), f" {known}. It is planned again from what is read by then.", indent=2, hang=2
         )
     for group in _grouped(stage.actions, verbose=verbose):
-        show(page, group, plan, seen, verbose=verbose, indent=2)
+        show(page, group, teller, seen, verbose=verbose, indent=2)
 
 
 def _key(action: Action) -> tuple[str, str, str]:
@@ -163,7 +165,7 @@ def _grouped(actions: Sequence[Action], *, verbose: bool) -> list[list[Action]]:
 def show(
     page: Page,
     group: Sequence[Action],
-    plan: Plan,
+    teller: Teller,
     seen: set[str],
     *,
     verbose: bool,
@@ -180,14 +182,14 @@ def show(
     inner = indent + 4
     if len(group) == 1:
         was = f" (was {first.before})" if first.before and SIGNS[first.verb] == "~" else ""
-        what = words.does(first) + was
+        what = teller.does(first) + was
     else:
-        listed = [words.name(a.target.name) for a in group[:_NAMES_SHOWN]]
+        listed = [teller.name(a.target) for a in group[:_NAMES_SHOWN]]
         more = len(group) - len(listed)
         tail = f" and {more} more (--verbose names all)" if more else ""
         what = f"{words.does_many(group)}: {', '.join(listed)}{tail}"
     page.line((mark, STYLES[mark[0]]), " ", what, indent=indent, hang=inner)
-    proofs = list(dict.fromkeys(p for a in group for p in words.rests_on(a, plan))) if why else []
+    proofs = list(dict.fromkeys(p for a in group for p in teller.rests_on(a))) if why else []
     again = bool(proofs) and all(p in seen for p in proofs)
     rests = f" [rests on the proof for {words.names(first.certificate_of)}]" if again else ""
     reasons = list(dict.fromkeys(a.why for a in group if a.why)) if why else []
@@ -203,7 +205,7 @@ def show(
         page.line((f"{first.level.word} level" + (f"; {change}" if change else ""), "dim"), indent=inner)
 
 
-def _withheld(page: Page, plan: Plan, *, verbose: bool) -> None:
+def _withheld(page: Page, plan: Plan, teller: Teller, *, verbose: bool) -> None:
     if not plan.withheld:
         return
     page.blank()
@@ -215,12 +217,12 @@ def _withheld(page: Page, plan: Plan, *, verbose: bool) -> None:
     for (why, remedy), found in groupby(plan.withheld, key=alike):
         items = [w.action for w in found]
         for group in _grouped(items, verbose=verbose):
-            show(page, group, plan, set(), verbose=verbose, indent=2, held=True, why=verbose or len(items) < 3)
+            show(page, group, teller, set(), verbose=verbose, indent=2, held=True, why=verbose or len(items) < 3)
         page.line(("withheld because ", "bold"), why, indent=6)
         page.next(remedy, indent=6)
 
 
-def _unmet(page: Page, unmet: Sequence[Unmet]) -> None:
+def _unmet(page: Page, unmet: Sequence[Unmet], teller: Teller) -> None:
     if not unmet:
         return
     page.blank()
@@ -228,7 +230,7 @@ def _unmet(page: Page, unmet: Sequence[Unmet]) -> None:
     for (why, remedy), items in groupby(unmet, key=lambda u: (u.why, u.remedy)):
         for wish in items:
             place = f" ({wish.place})" if wish.place else ""
-            page.line(("x", "bold red"), " ", f"{words.thing(wish.target)}: {wish.wish}{place}", indent=2, hang=6)
+            page.line(("x", "bold red"), " ", f"{teller.thing(wish.target)}: {wish.wish}{place}", indent=2, hang=6)
         page.line(f"why: {why}", indent=6, hang=8)
         page.next(remedy, indent=6)
 

@@ -6,6 +6,7 @@ from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Survey, T
 from reconciler.core.plan import Plan
 from reconciler.views import words
 from reconciler.views.layout import Page
+from reconciler.views.tell import proof
 from reconciler.views.terminal_plan import VERDICT_STYLES, headline
 
 ANSWERS = {
@@ -66,9 +67,9 @@ def status_text(
         if judged is not None:
             page.line((judged.why, "dim"), indent=4, hang=6)
             if judged.certificate is not None:
-                page.line(words.proof(judged.certificate, survey.at), indent=4, hang=6)
+                page.line(proof(judged.certificate, survey.at), indent=4, hang=6)
             if judged.voided is not None:
-                page.line(f"void, for it shows life: {words.proof(judged.voided, survey.at)}", indent=4, hang=6)
+                page.line(f"void, for it shows life: {proof(judged.voided, survey.at)}", indent=4, hang=6)
     page.blank()
     page.line((f"Asked at {words.utc(survey.at)}, in {words.lasting(survey.took)}.", "dim"))
     if plan is not None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, assert_never
 
-from reconciler.core.evidence import Certificate, CertificateKind, Situation, Verdict
-from reconciler.core.plan import Action, Plan, Result, Thing, Verb
+from reconciler.core.evidence import Situation, Verdict
+from reconciler.core.plan import Action, Plan, Result, Status, Thing, Verb
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"})
 """Unicode categories that draw nothing, or something else than what is there (bidi overrides, line separators)."""
@@ -223,30 +223,6 @@ RESULTS: Final[Mapping[Result, tuple[str, str]]] = {
 """A sign and a word for each way in which an action ends."""
 
 
-def proof(certificate: Certificate, now: float) -> str:
-    """A certificate in words: what it proves, how, when, until when."""
-    how = "fenced" if certificate.kind is CertificateKind.FENCED else "attested"
-    by = f" by {clean(certificate.by)}" if certificate.by else ""
-    until = near(certificate.expires_at, now)
-    return f"{name(certificate.host)} is dead: {how}{by} at {near(certificate.issued_at, now)}, valid until {until}"
-
-
-def rests_on(action: Action, plan: Plan) -> tuple[str, ...]:
-    """For each host whose death the action rests on: the proof, in words."""
-    fenced = {a.target.name for a in plan.actions if a.verb is Verb.FENCE}
-    fenced |= {w.action.target.name for w in plan.withheld if w.action.verb is Verb.FENCE}
-    found = []
-    for host in action.certificate_of:
-        certificate = next((c for c in plan.certificates if c.host == host), None)
-        if certificate is not None:
-            found.append(proof(certificate, plan.made_at))
-        elif host in fenced:
-            found.append(f"the proof that fencing {name(host)} gives")
-        else:
-            found.append(f"a proof that {name(host)} is dead, which there is not yet")
-    return tuple(found)
-
-
 _GROUPS: Final = (
     ("to fence", (Verb.FENCE,)),
     ("to promote/recover", (Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.RECOVER_MEMBERS, Verb.AWAIT_MEMBERS)),
@@ -275,6 +251,7 @@ def counted(plan: Plan) -> str:
 STAGES: Final = {
     "regain": "get one master and its members back",
     "restore": "bring the pool to what is declared",
+    "hand over": "make the declared host master, once all else is done",
 }
 """What the stages are for; another name stands for itself."""
 
@@ -304,3 +281,8 @@ def split_command(remedy: str) -> tuple[str, str]:
         if is_command(remedy[match.end() :]):
             return remedy[: match.end() - 1], remedy[match.end() :]
     return remedy, ""
+
+
+def is_as_declared(plan: Plan) -> bool:
+    """Nothing is left to do and one master says so. Without a master, nothing to do is no good news."""
+    return plan.status is Status.CLEAN and plan.diagnosis.situation is Situation.MANAGED

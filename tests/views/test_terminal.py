@@ -120,7 +120,7 @@ def test_commands_are_told_from_prose(remedy: str, first: str, command: str) -> 
     assert split_command(remedy) == (first, command)
 
 
-class _Event:
+class Event:
     def __init__(self, at: float, what: str, action: object = None, result: Result | None = None) -> None:
         self.at, self.what, self.action, self.result = at, what, action, result
 
@@ -129,10 +129,10 @@ def test_progress_lines() -> None:
     start = samples.MASTER_DEAD.stages[1].actions[-1]
     start = replace(start, target=Thing("vm", "web\n1 → é"))
     events = [
-        _Event(samples.NOW, "reading the pool"),
-        _Event(samples.NOW + 3.2, "submitted", start),
-        _Event(samples.NOW + 75, "", start, Result.DONE),
-        _Event(samples.NOW + 4000, "HOST_DISABLED [xen02]", start, Result.FAILED),
+        Event(samples.NOW, "reading the pool"),
+        Event(samples.NOW + 3.2, "submitted", start),
+        Event(samples.NOW + 75, "", start, Result.DONE),
+        Event(samples.NOW + 4000, "HOST_DISABLED [xen02]", start, Result.FAILED),
     ]
     lines = [progress_line(e, started_at=samples.NOW) for e in events]  # type: ignore[arg-type]
     lines += [progress_line(e, ascii=True) for e in events]  # type: ignore[arg-type]
