@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from reconciler.core.draft import apply_command
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
 from reconciler.core.words import count, names
@@ -81,7 +82,9 @@ def _once(
     result = yield Wait(task, until)
     if result is None:
         bench.reply(action, DECLARE, "still pending at its deadline")
-        return unknown(action, f"declaring {host} dead still goes on", f"xe task-list; then xenrec apply {_src(bench)}")
+        return unknown(
+            action, f"declaring {host} dead still goes on", f"xe task-list; then {apply_command(bench.wanted)}"
+        )
     if result.status is TaskStatus.SUCCESS:
         bench.reply(action, DECLARE, "done")
         return None
@@ -160,7 +163,7 @@ def _observe(
             return unknown(
                 action,
                 f"{why}, and {names(sorted(left.values()))} still resident",
-                f"xenrec apply {_src(bench)}",
+                apply_command(bench.wanted),
             )
         yield Wait(None, bench.port.now() + POLL)
 
@@ -178,7 +181,3 @@ def _guests(bench: Bench, ref: str, record: dict[str, Json]) -> dict[str, str]:
         if vm_record.get("resident_on") == ref and not vm_record.get("is_control_domain"):
             found[str(vm)] = str(vm_record.get("name_label", vm))
     return found
-
-
-def _src(bench: Bench) -> str:
-    return bench.wanted.source or "MANIFEST"

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from reconciler.core.evidence import ANSWERING, Certificate, Incident, LoginAnswer, Situation, Survey, Testimony
-from reconciler.core.judge import diagnose
+from reconciler.core.draft import apply_command
+from reconciler.core.evidence import (
+    ANSWERING,
+    Certificate,
+    Diagnosis,
+    Incident,
+    LoginAnswer,
+    Situation,
+    Survey,
+    Testimony,
+)
+from reconciler.core.judge import NEVER_TOOK_EFFECT, diagnose, promotion_is_void
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Session, TransportFault, XapiFailure
 from reconciler.core.wanted import Member
@@ -25,10 +35,6 @@ TRANSITION = "pool.emergency_transition_to_master"
 POLL = 1.0  # s
 FENCED_FOR = 3600.0  # s; a promotion, the rejoining and the starts of one run fit into it
 SETTLE = 30.0  # s that a member with a restarting toolstack is given to say whom it follows
-NO_EFFECT = 120.0
-"""Seconds after which a member that still answers as a member, and never restarted, was surely not promoted: the call
-arms a fuse of at most 10 s (sheet §1.1; recording 11: 12 s with the default fuse)."""
-WATCHED = 60.0  # s of our own watching that this conclusion needs besides
 
 
 def fence(bench: Bench, prover: Prover, action: Action) -> Done:
@@ -72,12 +78,21 @@ def fence(bench: Bench, prover: Prover, action: Action) -> Done:
 def promote(bench: Bench, prover: Prover, action: Action) -> Done:
     """Make the candidate master: proofs, one call, then watch it until it accepts a normal login (I2, I3).
 
-    An incident on disk means that the call was sent: then it is only watched. Sets `bench.master`.
+    An incident on disk means that the call was sent: then it is only watched, unless it surely can't take effect any
+    more (judge.promotion_is_void). Sets `bench.master`.
     """
     candidate = bench.member_of(action.target)
     if candidate is None:
         return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
-    if (sent := bench.store.incident()) is not None:
+    lost = _lost_master(bench, action)
+    if lost is None:
+        return refused(action, "the plan does not name the lost master whose death it rests on", "plan again")
+    bench.say(action, "asking every member again")
+    bench.last_survey = survey = bench.survey()
+    sent = bench.store.incident()
+    now = bench.port.now()
+    diagnosis = diagnose(bench.wanted, survey, bench.store.certificates(), now=now, incident=sent)
+    if sent is not None and not promotion_is_void(sent, survey, diagnosis.members, now):
         if sent.candidate != candidate.name:
             return refused(
                 action,
@@ -87,10 +102,7 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
             )
         bench.say(action, f"{candidate.name} was told already: watching")
         return watch(bench, action, candidate, sent, sure=False)
-    lost = _lost_master(bench, action)
-    if lost is None:
-        return refused(action, "the plan does not name the lost master whose death it rests on", "plan again")
-    if why := _unfit(bench, prover, action, candidate, lost):
+    if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis):
         return why
     try:
         local = bench.sessions.local(candidate.address)
@@ -185,13 +197,15 @@ def watch(bench: Bench, action: Action, member: Member, sent: Incident | None, *
             )
         now = bench.port.now()
         member_still = not restarted and seen.answer in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)
-        if not sure and member_still and sent and now - sent.sent_at >= NO_EFFECT and now - began >= WATCHED:
-            bench.clear_incident()
+        if not sure and member_still and sent and now - sent.sent_at > NEVER_TOOK_EFFECT:
+            if seen.answer is LoginAnswer.EMERGENCY:
+                # One that tells whom it follows is recognised by the judge, who then keeps to the same candidate.
+                bench.clear_incident()
             return failed(
                 action,
                 f"the promotion of {member.name} never arrived: it answers as a member "
                 f"{now - sent.sent_at:.0f} s after",
-                f"xenrec apply {bench.wanted.source}",
+                apply_command(bench.wanted),
             )
         if now - began >= limits.promotion_timeout:
             return failed(
@@ -243,17 +257,21 @@ def _lost_master(bench: Bench, action: Action) -> Member | None:
     return bench.wanted.member(name) if name is not None and name in action.certificate_of else None
 
 
-def _unfit(bench: Bench, prover: Prover, action: Action, candidate: Member, lost: Member) -> Done | None:
-    """Ask everybody again; why nobody may be promoted now, as a REFUSED outcome (I2, I6)."""
-    bench.say(action, "asking every member again")
-    survey = bench.survey()
-    bench.last_survey = survey
+def _unfit(
+    bench: Bench,
+    prover: Prover,
+    action: Action,
+    candidate: Member,
+    lost: Member,
+    survey: Survey,
+    diagnosis: Diagnosis,
+) -> Done | None:
+    """Why nobody may be promoted now, by what every member said a moment ago, as a REFUSED outcome (I2, I6)."""
     mine = survey.of(candidate.name)
     theirs = survey.of(lost.name)
     if theirs is not None and (life := _life_of(theirs)):
         prover.void(lost, prover.held(lost), life, action)
         return refused(action, f"{lost.name} is not dead: {life}. Its certificate is void", "plan again")
-    diagnosis = diagnose(bench.wanted, survey, bench.store.certificates(), now=bench.port.now())
     if diagnosis.situation is not Situation.LOST:
         return refused(action, f"no promotion: {diagnosis.why}", diagnosis.remedy or "plan again")
     if mine is None or not mine.answers:

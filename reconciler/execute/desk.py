@@ -91,8 +91,11 @@ class Desk:
                 self._session_trouble(failure, attempt)
         raise AssertionError("unreachable")
 
-    def write(self, method: str, *params: Json, deadline: float | None = None) -> Json:
-        """A call that changes something: at most once with effect. Raises LostReply when that cannot be known."""
+    def write(self, method: str, *params: Json, deadline: float | None = None, resend: bool = True) -> Json:
+        """A call that changes something: at most once with effect. Raises LostReply when that cannot be known.
+
+        SESSION_INVALID comes before any effect: the call is sent again after a new login unless `resend` is false.
+        """
         for attempt in (1, 2):
             try:
                 return self.session().call(method, *params, deadline=deadline or self._deadline)
@@ -100,10 +103,15 @@ class Desk:
                 self._lost(method, fault, attempt)
             except XapiFailure as failure:
                 self._session_trouble(failure, attempt)
+                if not resend:
+                    raise
         raise AssertionError("unreachable")
 
     def submit(self, method: str, *params: Json) -> str:
-        """Submit `Async.<method>` and return its task. Raises as `write`."""
+        """Submit `Async.<method>` and return its task. Raises as `write`.
+
+        SESSION_INVALID is raised after a new login: the master restarted, so the precondition must be read again.
+        """
         for attempt in (1, 2):
             try:
                 return self.tasks().submit(method, *params, deadline=self._deadline)
@@ -111,6 +119,7 @@ class Desk:
                 self._lost(method, fault, attempt)
             except XapiFailure as failure:
                 self._session_trouble(failure, attempt)
+                raise
         raise AssertionError("unreachable")
 
     def record(self, cls: str, uuid: str) -> tuple[str, dict[str, Json]]:

@@ -52,7 +52,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
     "TOO_MANY_PENDING_TASKS": (_R, "the master has too many waiting operations", (), "xe task-list"),
     "NOT_SUPPORTED_DURING_UPGRADE": (_P, "a rolling upgrade is in progress", (), "finish the upgrade first"),
     "NO_HOSTS_AVAILABLE": (_R, "no host can run it", (), "xe vm-start prints no reason; plan again"),
-    "SESSION_INVALID": (_L, "our session ended: the master's toolstack was restarted", (), ""),
+    "SESSION_INVALID": (_R, "our session ended: the master's toolstack was restarted", (), ""),
     "HANDLE_INVALID": (_L, "it is gone from the pool's database ({0})", (), ""),
     "UUID_INVALID": (_L, "it is gone from the pool's database ({0})", (), ""),
     "VM_BAD_POWER_STATE": (_L, "it is {2}, not {1}", (), ""),

@@ -45,7 +45,7 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
     bench.intend(action, DESIGNATE, before, host=target.name)
     bench.say(action, f"handing the office from {bench.name_at(before)} to {target.name}")
     try:
-        desk.write(DESIGNATE, ref, deadline=300.0)
+        desk.write(DESIGNATE, ref, deadline=300.0, resend=False)
         bench.reply(action, DESIGNATE, "accepted")
     except LostReply as lost:
         bench.reply(action, DESIGNATE, "no reply")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.evidence import BmcPower, Certificate, Incident, Survey
+from reconciler.core.fence_text import Refusal
 from reconciler.core.plan import Action, Result
 from reconciler.core.port import TasksOf
 from reconciler.core.wanted import Member
@@ -23,20 +24,6 @@ class Journal(Protocol):
         ...
 
 
-class Refusal(Protocol):
-    """Why a host was not certified dead, and what to do about it."""
-
-    @property
-    def why(self) -> str:
-        """One reason, for people."""
-        ...
-
-    @property
-    def remedy(self) -> str:
-        """The next command or step."""
-        ...
-
-
 class Fencer(Protocol):
     """The fence agents of the members (fencing/)."""
 
@@ -50,7 +37,7 @@ class Fencer(Protocol):
         """Power it off; a certificate only when a second, separate status says that it is off."""
         ...
 
-    def recheck(self, certificate: Certificate, member: Member) -> str:
+    def recheck(self, certificate: Certificate, member: Member, /) -> str:
         """Why the certificate no longer holds, "" while it does (an attested one has no BMC to ask)."""
         ...
 

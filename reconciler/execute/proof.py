@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reconciler.core.draft import attest_command
 from reconciler.core.evidence import BmcPower, Certificate
 from reconciler.core.plan import Action
 from reconciler.core.wanted import Member
@@ -51,7 +52,7 @@ class Prover:
         uuid = action.target.uuid if action.target.kind == "host" and action.target.name == host else ""
         certificates = self.held(member, uuid or None)
         if not certificates:
-            return Doubt(self._missing(member), attest_command(bench, host))
+            return Doubt(self._missing(member), attest_command(bench.wanted, host))
         best = max(certificates, key=lambda c: c.expires_at)
         checked = self._checked.get((host, best))
         if not fresh and checked is not None and bench.port.now() - checked < GOOD_FOR:
@@ -66,7 +67,9 @@ class Prover:
                 return Doubt(
                     f"{host} is not dead: its BMC says that power is on. Its certificate is void", "plan again"
                 )
-            return Doubt(f"the proof that {host} is dead could not be renewed: {broken}", attest_command(bench, host))
+            return Doubt(
+                f"the proof that {host} is dead could not be renewed: {broken}", attest_command(bench.wanted, host)
+            )
         self._checked[(host, best)] = bench.port.now()
         return None
 
@@ -100,9 +103,3 @@ class Prover:
             last = max(mine, key=lambda c: c.expires_at)
             return f"the certificate that {member.name} is dead expired at {utc(last.expires_at)}"
         return f"no certificate says that {member.name} is dead"
-
-
-def attest_command(bench: Bench, host: str) -> str:
-    """The command that would obtain a proof."""
-    source = bench.wanted.source or "MANIFEST"
-    return f"xenrec attest {source} {host} --dead --reason '…' --for 30m"

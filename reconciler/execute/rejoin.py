@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.draft import apply_command
 from reconciler.core.evidence import LoginAnswer, Verdict
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, TransportFault, XapiFailure
@@ -139,6 +140,16 @@ def recover(bench: Bench, prover: Prover, action: Action) -> Done:
     return wait_for(bench, prover, action, expected, nudge)
 
 
+def await_members(bench: Bench, prover: Prover, action: Action) -> Done:
+    """Wait until every member that answers follows the acting master, is live and enabled; sends nothing."""
+    desk = bench.desk()
+    desk.session()
+    others, seen = rivals(bench, desk.address)
+    if others:
+        return _second_master(bench, prover, action, others)
+    return wait_for(bench, prover, action, _expected(bench, prover, seen), None)
+
+
 def wait_for(
     bench: Bench,
     prover: Prover,
@@ -210,7 +221,7 @@ def _late(bench: Bench, prover: Prover, action: Action, absent: Sequence[Seat], 
             return _second_master(bench, prover, action, others)
         bench.clear_incident()
     first = absent[0].member.name if absent else name
-    return failed(action, because(parts), f"on {first}: xe-toolstack-restart; then xenrec apply {bench.wanted.source}")
+    return failed(action, because(parts), f"on {first}: xe-toolstack-restart; then {apply_command(bench.wanted)}")
 
 
 def _seats(bench: Bench, master: Office, expected: Sequence[Member], seen: dict[str, Look]) -> list[Seat]:

@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from reconciler.core.draft import apply_command
 from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Limits, Wanted
@@ -16,14 +17,23 @@ from reconciler.core.words import names
 from reconciler.execute import crown, handover, rejoin, storage
 from reconciler.execute.bench import Bench, CannotRecord, Steps, Wait
 from reconciler.execute.bury import declare_dead
-from reconciler.execute.desk import MasterLost
+from reconciler.execute.desk import LostReply, MasterLost
 from reconciler.execute.needs import Fencer, Journal, Progress, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
 from reconciler.execute.vms import WAYS, power
 
 SUCCEEDED = frozenset({Result.DONE, Result.ALREADY})
-ALONE = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.RECOVER_MEMBERS, Verb.DESIGNATE_MASTER})
-"""Verbs that nothing runs beside: they decide who is master."""
+ALONE = frozenset(
+    {
+        Verb.FENCE,
+        Verb.PROMOTE,
+        Verb.AWAIT_MASTER,
+        Verb.RECOVER_MEMBERS,
+        Verb.AWAIT_MEMBERS,
+        Verb.DESIGNATE_MASTER,
+    }
+)
+"""Verbs that nothing runs beside: they decide who is master, or wait for everybody."""
 LOOK_UP = 30.0  # s; at least so often the loop looks at the clock while it waits for tasks
 TROUBLES = 3  # waits in a row that may fail before the master counts as lost
 
@@ -105,21 +115,21 @@ class Executor:
         self._troubles = 0
         self._begun = ""
         self.stopped = ""
-        """Why a stage stopped before its end, if one did; later stages of this executor are then skipped whole."""
+        """Why a stage stopped before its end, if one did; what it had not begun was skipped."""
 
     @property
     def master(self) -> str | None:
         """Address of the acting master as far as this run knows."""
         return self._bench.master
 
+    @master.setter
+    def master(self, address: str | None) -> None:
+        self._bench.master = address
+
     @property
     def timeline(self) -> tuple[tuple[float, str], ...]:
         """(seconds since the executor was made, what happened), in order."""
         return tuple(self._bench.timeline)
-
-    def follow(self, plan: Plan) -> None:
-        """Go on with a plan made anew from what was read after a stage; outcomes so far stay known by their ids."""
-        self._bench.plan = plan
 
     def run_stage(self, stage: Stage, *, master: str | None) -> list[Done]:
         """Perform one stage; one outcome per action, in the stage's order."""
@@ -153,25 +163,23 @@ class Executor:
             bench.leave()
         return [self._ended[a.id] for a in stage.actions]
 
-    def post_message(self, text: str, *, priority: int = 3) -> str:
-        """Leave word in the pool, where XenCenter and Xen Orchestra show it; why it could not be left, "" if it was.
+    def post_message(self, text: str, *, priority: int = 3) -> bool:
+        """Leave word in the pool, where XenCenter and Xen Orchestra show it; whether it could be left.
 
-        `priority`: 3, or 5 (informational) when there was nothing to do (sheet §9). Call it once a run: XAPI keeps all.
+        `priority`: 3, or 5 (informational) when there was nothing to do (sheet §9). Once a run: XAPI keeps all of them.
+        Raises nothing: a message that got lost must not spoil a recovery that succeeded.
         """
         bench = self._bench
         try:
             desk = bench.desk()
             uuid = str(desk.pool().get("uuid", ""))
             desk.write("message.create", "XENREC_APPLIED", priority, "Pool", uuid, text)
-        except MasterLost as lost:
-            return lost.why
-        except XapiFailure as failure:
-            return bench.explain(failure).sentence
-        except Exception as error:  # noqa: BLE001 - a message that got lost must not spoil a recovery that succeeded
-            return str(error)
+        except (MasterLost, LostReply, XapiFailure) as trouble:
+            bench.say(None, f"no message could be left in the pool: {trouble}")
+            return False
         finally:
             bench.leave()
-        return ""
+        return True
 
     # --- beginning ---------------------------------------------------------------------------------------------
 
@@ -245,6 +253,8 @@ class Executor:
                 return crown.await_master(bench, action)
             case Verb.RECOVER_MEMBERS:
                 return rejoin.recover(bench, prover, action)
+            case Verb.AWAIT_MEMBERS:
+                return rejoin.await_members(bench, prover, action)
             case Verb.DESIGNATE_MASTER:
                 return handover.designate(bench, prover, action)
             case _:
@@ -348,7 +358,7 @@ class Executor:
             why = str(error)
         if not sent and isinstance(error, MasterLost | CannotRecord):
             why = f"not done: {why}"
-        return Done(action, result, why, f"xenrec apply {self._bench.wanted.source}")
+        return Done(action, result, why, apply_command(self._bench.wanted))
 
     def _stop(self, lost: MasterLost) -> None:
         if not self.stopped:
@@ -357,7 +367,7 @@ class Executor:
 
     def _abandon(self, waiting: list[Action]) -> None:
         """Outcomes of what a stopped stage leaves: UNKNOWN for what was submitted, SKIPPED for the rest."""
-        remedy = f"xenrec apply {self._bench.wanted.source}"
+        remedy = apply_command(self._bench.wanted)
         for flight in self._flights:
             sent = flight.action.id in self._bench.unanswered
             flight.steps.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from reconciler.core.draft import apply_command
 from reconciler.core.plan import Action, Done, Verb
 from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
 from reconciler.core.wanted import Limits
@@ -260,9 +261,7 @@ def _observe(
             quiet_since = now
         if now >= until or now - quiet_since >= SETTLED:
             bench.reply(action, way.method, f"observed: {state}")
-            return unknown(
-                action, f"{why}, and it is {state}; it was not sent again", f"xenrec apply {bench.wanted.source}"
-            )
+            return unknown(action, f"{why}, and it is {state}; it was not sent again", apply_command(bench.wanted))
         yield Wait(None, now + OBSERVE_POLL)
 
 
