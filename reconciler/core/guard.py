@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.draft import Draft, apply_command
 from reconciler.core.model import PoolState
-from reconciler.core.plan import Action, Verb
+from reconciler.core.plan import Action, Done, Plan, Stage, Verb, Withheld
 from reconciler.core.wanted import Level, VmWish, Wanted
 
 
@@ -111,3 +111,64 @@ def _refusal(
             "run again afterwards, or raise it in the manifest if so many hosts are really down",
         )
     return "", ""
+
+
+def _key(action: Action) -> tuple[str, str]:
+    return (str(action.verb), action.target.uuid or action.target.name)
+
+
+def ceiling(fresh: Plan, approved: Plan) -> Plan:
+    """`fresh` without what was not approved: an approved plan is a ceiling, less may be done and never more.
+
+    The approved plan's target of a move or start may differ: where a VM starts is decided from what is read last. A
+    host that was approved for burial by name only (its uuid was not known then) matches by name.
+    """
+    allowed = {_key(a) for a in approved.actions} | {(str(a.verb), a.target.name) for a in approved.actions}
+    beyond = {
+        a.id: ("it was not in the approved plan", apply_again(fresh))
+        for a in fresh.actions
+        if _key(a) not in allowed and (str(a.verb), a.target.name) not in allowed and a.level > Level.OBSERVE
+    }
+    return _without(fresh, beyond)
+
+
+def apply_again(plan: Plan) -> str:
+    """The command that plans and approves anew."""
+    return f"xenrec apply {plan.source or 'MANIFEST'}"
+
+
+def hold_back(fresh: Plan, failures: Mapping[str, Done]) -> Plan:
+    """`fresh` without what already failed in this run: nothing is tried in a loop."""
+    return _without(
+        fresh,
+        {
+            key: (f"it {one.result} in this run: {one.why}", one.remedy or f"mend that, then: {apply_again(fresh)}")
+            for key, one in failures.items()
+        },
+    )
+
+
+def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:
+    """Move the actions of these ids, and what follows them, to the withheld ones."""
+    gone: dict[str, Action] = {}
+    held: list[Withheld] = []
+    stages: list[Stage] = []
+    for stage in plan.stages:
+        kept = []
+        for action in stage.actions:
+            broken = next((i for i in action.follows if i in gone), None)
+            if action.id in reasons:
+                held.append(Withheld(action, *reasons[action.id]))
+                gone[action.id] = action
+            elif broken is not None:
+                held.append(
+                    Withheld(action, f"it follows {words(gone[broken])}, which is withheld", "see the reason there")
+                )
+                gone[action.id] = action
+            else:
+                kept.append(action)
+        if kept:
+            stages.append(replace(stage, actions=tuple(kept)))
+    if not gone:
+        return plan
+    return replace(plan, stages=tuple(stages), withheld=plan.withheld + tuple(held))

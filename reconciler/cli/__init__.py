@@ -1,0 +1,34 @@
+"""The command `xenrec`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command. Usage errors end with 64: Typer's own 2 would read as "changes pending" in a cron line."""
+    from typer import Abort, TyperException  # noqa: PLC0415 - start-up time of other importers
+
+    from reconciler.cli.app import app  # noqa: PLC0415
+    from reconciler.cli.exits import Exit  # noqa: PLC0415
+
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        show = getattr(error, "show", None)  # only those that know their command and usage have it
+        show() if show else print(f"Error: {error}", file=sys.stderr)
+        sys.exit(Exit.USAGE if error.exit_code == 2 else error.exit_code)
+    except (KeyboardInterrupt, Abort):
+        print("interrupted; what was done is journaled, run again to go on", file=sys.stderr)
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.ERROR)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""What the commands share: the terminal, manifests from files or Git, and a Reconciler for each pool."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import secrets as randomness
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from reconciler.cli.exits import Exit
+from reconciler.core.evidence import Situation
+from reconciler.core.guard import Allowance
+from reconciler.core.plan import Plan, Status
+from reconciler.core.port import Fault, TransportFault, XapiFailure
+from reconciler.core.wanted import SecretRef, Wanted
+from reconciler.fencing.agents import run_agent
+from reconciler.manifest import Loaded, ManifestError, load_file, load_folder, load_many
+from reconciler.manifest.secrets import SecretError, resolve
+from reconciler.outside import Outside
+from reconciler.pipeline import Reconciler
+from reconciler.repo.git import RepoError, read_manifests, require_signed
+from reconciler.state.disk import StateError
+from reconciler.state.folder import PoolFolder, state_dir
+from reconciler.state.lock import LockBusy
+from reconciler.views.saved_plan import SavedPlanError
+from reconciler.views.words import utc
+from reconciler.xapi.snapshot import SnapshotError
+from reconciler.xapi.trust import Trust, TrustError
+
+log = logging.getLogger("xenrec")
+
+PathArgument = Annotated[
+    str, typer.Argument(metavar="MANIFEST", help="A manifest, or a folder of manifests; with --repo a path inside it.")
+]
+RepoOption = Annotated[Path | None, typer.Option("--repo", help="Read manifests from this Git repository's objects.")]
+RevisionOption = Annotated[str, typer.Option("--revision", help="With --repo: the branch, tag or commit to read.")]
+SignedOption = Annotated[
+    bool, typer.Option("--require-signed", help="With --repo: refuse a commit without a good signature.")
+]
+SignersOption = Annotated[
+    Path | None, typer.Option("--allowed-signers", help="With --require-signed: SSH allowed signers file.")
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help="Where locks, certificates and journals are kept.", envvar="XENREC_STATE_DIR"),
+]
+
+
+class Stop(Exception):
+    """Ends a command (or one pool of it) with a message for people and an exit code."""
+
+    def __init__(self, code: Exit, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How to write: width in columns, ASCII only where the encoding can't do more, colour only on a terminal."""
+
+    width: int
+    ascii: bool
+    color: bool
+    interactive: bool
+
+
+def screen() -> Screen:
+    """The terminal as it is now. `interactive` is false in CI, whatever the terminal."""
+    tty = sys.stdout.isatty()
+    width = shutil.get_terminal_size((80, 24)).columns if tty or "COLUMNS" in os.environ else 80
+    plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf_8")
+    asked = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    return Screen(
+        max(40, min(width, 120)), plain, tty and "NO_COLOR" not in os.environ, asked and not os.environ.get("CI")
+    )
+
+
+def say(text: str) -> None:
+    """A result, to stdout."""
+    typer.echo(text.rstrip("\n"))
+
+
+def note(text: str) -> None:
+    """Progress and trouble, to stderr; never in the way of a result."""
+    typer.echo(text.rstrip("\n"), err=True)
+
+
+def load(
+    path: str, repo: Path | None, revision: str, *, signed: bool = False, signers: Path | None = None
+) -> list[Loaded]:
+    """Every pool that a command is about. Raises Stop for what spoils all of them."""
+    try:
+        if repo is None:
+            if signed:
+                raise Stop(Exit.USAGE, "--require-signed needs --repo")
+            where = Path(path)
+            if where.is_dir():
+                return load_folder(where)
+            wanted = load_file(where)
+            return [Loaded(str(where), wanted.name, wanted)]
+        if signed:
+            revision = require_signed(repo, revision, signers)
+        commit, files = read_manifests(repo, revision, None if path == "." else path)
+        return load_many(((content, f"{commit[:12]}:{name}") for name, content in files), commit=commit)
+    except ManifestError as error:
+        raise Stop(Exit.INVALID, str(error)) from None
+    except RepoError as error:
+        raise Stop(Exit.ERROR, error.what, error.remedy) from None
+
+
+def wanted_of(loaded: Loaded) -> Wanted:
+    """The pool's manifest. Raises Stop with every problem."""
+    if loaded.wanted is None:
+        raise Stop(Exit.INVALID, "\n".join(str(p) for p in loaded.problems))
+    return loaded.wanted
+
+
+def one(path: str, repo: Path | None = None, revision: str = "HEAD") -> Wanted:
+    """The manifest of a command that is about one pool."""
+    found = load(path, repo, revision)
+    if len(found) != 1:
+        raise Stop(Exit.USAGE, f"{path} holds {len(found)} pools and this command is about one", "name one manifest")
+    return wanted_of(found[0])
+
+
+def new_run() -> str:
+    """A run's id: sorts by time, unique on this machine."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + randomness.token_hex(3)
+
+
+def reconciler(
+    wanted: Wanted,
+    state: Path | None,
+    *,
+    base: Path | None = None,
+    attended: bool = True,
+    failback: bool = False,
+    progress: Callable[[object], None] = lambda event: None,
+) -> Reconciler:
+    """All rooms for one pool over the real outside. Files that a manifest names are relative to `base`."""
+    where = base or (Path(wanted.source).parent if wanted.commit is None else Path.cwd())
+    ca_file = wanted.connection.ca_file
+    try:
+        trust = Trust(
+            {m.address: m.fingerprint for m in wanted.members if m.fingerprint},
+            str(where / ca_file) if ca_file else None,
+        )
+    except TrustError as error:
+        raise Stop(Exit.INVALID, str(error)) from None
+
+    @functools.cache
+    def secret(ref: SecretRef) -> str:
+        return resolve(ref, environ=os.environ, base=where)
+
+    return Reconciler(
+        wanted,
+        Outside(trust, run_agent),
+        PoolFolder(state or state_dir(), wanted.name),
+        secret,
+        new_run(),
+        allowance=Allowance(attended=attended),
+        failback=failback,
+        progress=progress,
+    )
+
+
+@contextmanager
+def troubles() -> Iterator[None]:
+    """Turn every expected trouble into a Stop with its message and exit code."""
+    try:
+        yield
+    except LockBusy as busy:
+        since = f" since {utc(busy.since)}" if busy.since else ""
+        raise Stop(Exit.BUSY, f"{busy}{since}", "wait for it to end; nothing was done") from None
+    except ManifestError as error:
+        raise Stop(Exit.INVALID, str(error)) from None
+    except SecretError as error:
+        raise Stop(Exit.INVALID, str(error)) from None
+    except (StateError, SnapshotError, SavedPlanError) as error:
+        raise Stop(Exit.ERROR, str(error)) from None
+    except XapiFailure as failure:
+        code = (
+            Exit.DENIED if failure.code in ("SESSION_AUTHENTICATION_FAILED", "RBAC_PERMISSION_DENIED") else Exit.ERROR
+        )
+        raise Stop(code, f"XAPI refused: {failure}") from None
+    except TransportFault as fault:
+        raise Stop(Exit.UNAVAILABLE, str(fault)) from None
+    except Fault as fault:
+        raise Stop(Exit.ERROR, str(fault)) from None
+
+
+def stop_words(stop: Stop) -> str:
+    """A Stop for stderr."""
+    return stop.message + (f"\n  next: {stop.remedy}" if stop.remedy else "")
+
+
+def fail(stop: Stop) -> NoReturn:
+    """End the command."""
+    note(stop_words(stop))
+    raise typer.Exit(stop.code)
+
+
+_SITUATIONS = {
+    Situation.DENIED: Exit.DENIED,
+    Situation.CUT_OFF: Exit.UNAVAILABLE,
+    Situation.STRANGER: Exit.ERROR,
+    Situation.TWO_MASTERS: Exit.PARTIAL,
+}
+
+
+def plan_code(plan: Plan, *, detailed: bool = False) -> Exit:
+    """What `plan` ends with: the situation's code, 3 when something stays unmet or withheld, 2 only if asked for."""
+    if plan.diagnosis.situation in _SITUATIONS:
+        return _SITUATIONS[plan.diagnosis.situation]
+    if plan.withheld or plan.unmet:
+        return Exit.PARTIAL
+    if plan.diagnosis.situation is not Situation.MANAGED and not plan.actions:
+        return Exit.PARTIAL
+    if plan.status is Status.CHANGES and detailed:
+        return Exit.CHANGES
+    return Exit.DONE

@@ -1,0 +1,198 @@
+"""xenrec status, capture and export: look at a pool, change nothing."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.common import (
+    PathArgument,
+    RepoOption,
+    RevisionOption,
+    StateOption,
+    Stop,
+    fail,
+    note,
+    one,
+    plan_code,
+    reconciler,
+    say,
+    screen,
+    troubles,
+)
+from reconciler.cli.exits import Exit
+from reconciler.core.model import PoolState
+from reconciler.core.port import TransportFault, XapiFailure
+from reconciler.core.wanted import SecretRef
+from reconciler.fencing.agents import run_agent
+from reconciler.manifest.export import export_yaml
+from reconciler.manifest.secrets import resolve
+from reconciler.outside import Outside
+from reconciler.views.json_view import diagnosis_json
+from reconciler.views.text import status_text
+from reconciler.xapi import snapshot as snapshots
+from reconciler.xapi.read import read_pool
+from reconciler.xapi.sessions import PoolSessions
+from reconciler.xapi.trust import Trust
+from reconciler.xapi.wire import fetch_fingerprint
+
+
+class StatusFormat(StrEnum):
+    """How a status is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def status(
+    path: PathArgument,
+    form: Annotated[StatusFormat, typer.Option("--format", help="text or json.")] = StatusFormat.TEXT,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
+    state_dir: StateOption = None,
+) -> None:
+    """Who is alive, who is master, what every witness said, and what a plan would do. Nothing is changed.
+
+    Exit: 0 managed and as declared or with changes to make, 3 something withheld or unmet, 69 unreachable, 77 login.
+    """
+    try:
+        with troubles():
+            wanted = one(path, repo, revision)
+            rec = reconciler(wanted, state_dir)
+            look = rec.observe()
+            plan = rec.plan_of(look)
+    except Stop as stop:
+        fail(stop)
+    if form is StatusFormat.JSON:
+        say(diagnosis_json(wanted.name, plan.diagnosis, look.survey))
+    else:
+        s = screen()
+        command = f"xenrec plan {path}" if plan.actions or plan.withheld or plan.unmet else ""
+        say(
+            status_text(
+                wanted.name,
+                plan.diagnosis,
+                look.survey,
+                plan,
+                width=s.width,
+                ascii=s.ascii,
+                color=s.color,
+                next_command=command,
+            )
+        )
+    raise typer.Exit(plan_code(plan))
+
+
+def capture(
+    path: PathArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write what was read.")],
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
+    state_dir: StateOption = None,
+) -> None:
+    """Save what a look at the pool gives, to plan from it elsewhere: xenrec plan MANIFEST --snapshot FILE."""
+    try:
+        with troubles():
+            wanted = one(path, repo, revision)
+            rec = reconciler(wanted, state_dir)
+            look = rec.observe()
+            snapshots.save(snapshots.Snapshot(wanted.name, look.at, look.survey, look.state), file)
+    except Stop as stop:
+        fail(stop)
+    answered = sum(t.answers for t in look.survey.testimonies)
+    read = (
+        f"{len(look.state.hosts)} hosts, {len(look.state.guests)} VMs"
+        if look.state
+        else "no master to read the pool from"
+    )
+    say(f"{file}: {answered} of {len(look.survey.testimonies)} members answered; {read}")
+    if not answered:
+        raise typer.Exit(Exit.UNAVAILABLE)
+
+
+def export(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="The pool master's address.")],
+    username: Annotated[str, typer.Option("--username", help="A local account of the hosts.")] = "root",
+    password_env: Annotated[
+        str, typer.Option("--password-env", help="Environment variable that holds the password.")
+    ] = "XENREC_PASSWORD",  # noqa: S107 - the name of a variable
+    password_file: Annotated[Path | None, typer.Option("--password-file", help="File that holds the password.")] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option("--fingerprint", help="SHA-256 of the master's certificate, seen on its console.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust-on-first-use", help="Trust the certificates that are shown now.")
+    ] = False,
+    name: Annotated[str | None, typer.Option("--name", help="The pool's name in the manifest.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the manifest here, not to stdout.")] = None,
+) -> None:
+    """Write a manifest that describes a live pool as it is: planning it gives nothing to do.
+
+    The password is never written: the manifest says where it is found.
+    """
+    try:
+        with troubles():
+            ref = SecretRef("file", str(password_file.resolve())) if password_file else SecretRef("env", password_env)
+            seen = fetch_fingerprint(address, 10.0)
+            if fingerprint is None and not trust:
+                raise Stop(
+                    Exit.USAGE,
+                    f"{address} shows a certificate with SHA-256 {seen}",
+                    "compare it on the host's console (openssl x509 -in /etc/xensource/xapi-ssl.pem -noout "
+                    f"-fingerprint -sha256), then: xenrec export {address} --fingerprint {seen}",
+                )
+            port = Outside(Trust({address: fingerprint or seen}), run_agent)
+            password = resolve(ref, environ=os.environ, base=Path.cwd())
+            try:
+                session = PoolSessions(port, username, lambda: password).login(address)
+            except XapiFailure as failure:
+                if failure.code == "HOST_IS_SLAVE":
+                    raise Stop(
+                        Exit.ERROR, f"{address} is a member, not the master", f"xenrec export {failure.params[0]}"
+                    ) from None
+                raise
+            state = read_pool(session, now=port.now())
+            session.close()
+            text = export_yaml(
+                state,
+                username=username,
+                password=ref,
+                fingerprints=_fingerprints(state, address, fingerprint or seen),
+                fencing=None,
+                name=name,
+            )
+            if out is not None:
+                _write(out, text)
+    except Stop as stop:
+        fail(stop)
+    if out is None:
+        say(text)
+    else:
+        say(f"{out}: {len(state.hosts)} members, {len(state.guests)} VMs. Next: xenrec plan {out}")
+
+
+def _fingerprints(state: PoolState, address: str, known: str) -> dict[str, str]:
+    """Of every host that shows a certificate now; the others get none, and a note says so."""
+    _, colon, port = address.rpartition(":") if address.count(":") == 1 else ("", "", "")
+    found = {}
+    for host in state.hosts.values():
+        where = f"{host.address}:{port}" if colon else host.address
+        if where == address:
+            found[host.address] = known
+            continue
+        try:
+            found[host.address] = fetch_fingerprint(where, 5.0)
+        except TransportFault as fault:
+            note(f"{host.name}: no certificate to pin: {fault}")
+    return found
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Stop(Exit.ERROR, f"{out} can't be written: {error.strerror}") from None

@@ -1,0 +1,276 @@
+"""xenrec validate, schema, plan and show."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.common import (
+    PathArgument,
+    RepoOption,
+    RevisionOption,
+    SignedOption,
+    SignersOption,
+    StateOption,
+    Stop,
+    fail,
+    load,
+    note,
+    plan_code,
+    reconciler,
+    say,
+    screen,
+    stop_words,
+    troubles,
+    wanted_of,
+)
+from reconciler.cli.exits import Exit, worst
+from reconciler.core.guard import Allowance
+from reconciler.core.model import PoolState
+from reconciler.core.plan import Plan
+from reconciler.core.planner import make_plan
+from reconciler.core.wanted import Wanted
+from reconciler.manifest import Loaded, ManifestError, Severity, load_file
+from reconciler.manifest import schema as schemas
+from reconciler.views.json_view import plan_json
+from reconciler.views.markdown import plan_markdown
+from reconciler.views.reports import github_annotation, gitlab_report
+from reconciler.views.saved_plan import dump_plan, load_plan
+from reconciler.views.text import plan_text
+from reconciler.views.xe import xe_runbook
+from reconciler.xapi import snapshot as snapshots
+
+
+class Format(StrEnum):
+    """How a plan is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    XE = "xe"
+    GITLAB = "gitlab"
+
+
+class ProblemFormat(StrEnum):
+    """How problems of a manifest are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def show_plan(
+    plan: Plan, form: Format, *, wanted: Wanted | None = None, state: PoolState | None = None, verbose: bool = False
+) -> str:
+    """A plan in one of its views. The runbook needs the manifest, for addresses and agents."""
+    if form is Format.JSON:
+        return plan_json(plan)
+    if form is Format.MARKDOWN:
+        return plan_markdown(plan)
+    if form is Format.GITLAB:
+        return gitlab_report(plan)
+    if form is Format.XE:
+        if wanted is None:
+            raise Stop(Exit.USAGE, "--format xe needs the manifest", "xenrec plan MANIFEST --format xe")
+        return xe_runbook(plan, wanted, state)
+    s = screen()
+    return plan_text(plan, width=s.width, ascii=s.ascii, color=s.color, verbose=verbose)
+
+
+def validate(
+    path: PathArgument,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
+    signed: SignedOption = False,
+    signers: SignersOption = None,
+    form: Annotated[
+        ProblemFormat, typer.Option("--format", help="text, json, or github annotations.")
+    ] = ProblemFormat.TEXT,
+) -> None:
+    """Check manifests: every problem at once, with its place and remedy. Nothing is contacted."""
+    try:
+        found = load(path, repo, revision, signed=signed, signers=signers)
+    except Stop as stop:
+        if form is ProblemFormat.TEXT or stop.code is not Exit.INVALID:
+            fail(stop)
+        found = _problems_of(path)
+    problems = [p for one in found for p in one.problems]
+    if form is ProblemFormat.JSON:
+        say(
+            json.dumps(
+                {"format": "xenrec-problems", "format_version": 1, "files": [_json(one) for one in found]}, indent=2
+            )
+        )
+    else:
+        for problem in problems:
+            say(github_annotation(problem) if form is ProblemFormat.GITHUB else str(problem))
+        for one in found:
+            if one.wanted is not None:
+                say(
+                    f"{one.source}: ok: pool {one.wanted.name}, {len(one.wanted.members)} members, "
+                    f"{len(one.wanted.vms)} VM entries"
+                )
+                for place, text in one.wanted.notes:
+                    say(f"{place}: note: {text}" if place else f"note: {text}")
+    if any(p.severity is Severity.ERROR for p in problems) or any(one.wanted is None for one in found):
+        raise typer.Exit(Exit.INVALID)
+
+
+def _problems_of(path: str) -> list[Loaded]:
+    """A single bad file as Loaded, for the machine formats."""
+    try:
+        return [Loaded(path, None, load_file(path))]
+    except ManifestError as error:
+        return [Loaded(path, None, None, error.problems)]
+
+
+def _json(one: Loaded) -> dict[str, object]:
+    return {
+        "source": one.source,
+        "pool": one.wanted.name if one.wanted else one.name,
+        "valid": one.wanted is not None,
+        "problems": [
+            {
+                "file": p.place.file,
+                "line": p.place.line,
+                "column": p.place.column,
+                "severity": str(p.severity),
+                "what": p.what,
+                "why": p.why,
+                "remedy": p.remedy,
+            }
+            for p in one.problems
+        ],
+        "notes": [
+            {"place": str(place or ""), "text": text} for place, text in (one.wanted.notes if one.wanted else ())
+        ],
+    }
+
+
+def schema() -> None:
+    """Print the JSON Schema of the manifest."""
+    say(schemas.text())
+
+
+def plan(
+    path: PathArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="Save the plan here, for apply.")] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="text, json, markdown, xe (a runbook) or gitlab.")
+    ] = Format.TEXT,
+    detailed: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes to make.")
+    ] = False,
+    snapshot: Annotated[
+        Path | None, typer.Option("--snapshot", help="Plan from a captured file, with no network.")
+    ] = None,
+    failback: Annotated[bool, typer.Option("--failback", help="Hand mastership back to the declared master.")] = False,
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="Plan with the limits of an unattended run.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what was left alone, and why.")] = False,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
+    signed: SignedOption = False,
+    signers: SignersOption = None,
+    state_dir: StateOption = None,
+) -> None:
+    """Show what is wrong, what would be done, and why. Nothing is changed.
+
+    Exit: 0 done, 2 changes (--detailed-exitcode), 3 something withheld or unmet, 65 manifest, 69 unreachable, 77 login.
+    """
+    try:
+        found = load(path, repo, revision, signed=signed, signers=signers)
+        if len(found) > 1 and (out or snapshot):
+            raise Stop(Exit.USAGE, "--out and --snapshot are about one pool", "name one manifest")
+    except Stop as stop:
+        fail(stop)
+    codes = []
+    for loaded in found:
+        try:
+            with troubles():
+                wanted = wanted_of(loaded)
+                made, state = _make(wanted, snapshot, state_dir, failback=failback, unattended=unattended)
+                if out is not None:
+                    _write(out, made)
+                say(show_plan(made, form, wanted=wanted, state=state, verbose=verbose))
+            codes.append(plan_code(made, detailed=detailed))
+        except Stop as stop:
+            note(stop_words(stop))
+            codes.append(stop.code)
+    if len(found) > 1:
+        summary([(one.name or one.source) for one in found], codes)
+    raise typer.Exit(worst(codes))
+
+
+def _make(
+    wanted: Wanted, snapshot: Path | None, state_dir: Path | None, *, failback: bool, unattended: bool
+) -> tuple[Plan, PoolState | None]:
+    if snapshot is None:
+        rec = reconciler(wanted, state_dir, failback=failback, attended=not unattended)
+        look = rec.observe()
+        return rec.plan_of(look), look.state or look.last_known
+    taken = snapshots.load(snapshot)
+    if taken.survey is None:
+        raise Stop(Exit.ERROR, f"{snapshot} holds no survey", "make one: xenrec capture MANIFEST FILE")
+    members = tuple((t.name, t.address) for t in taken.survey.testimonies)
+    if members != tuple((m.name, m.address) for m in wanted.members):
+        raise Stop(Exit.ERROR, f"{snapshot} was captured with other members than {wanted.source} declares")
+    made = make_plan(
+        wanted,
+        taken.survey,
+        now=taken.taken_at,
+        state=taken.state,
+        failback=failback,
+        allowance=Allowance(attended=not unattended),
+    )
+    return made, taken.state
+
+
+def _write(out: Path, made: Plan) -> None:
+    try:
+        out.write_bytes(dump_plan(made))
+    except OSError as error:
+        raise Stop(Exit.ERROR, f"{out} can't be written: {error.strerror}") from None
+
+
+def summary(names: list[str], codes: list[Exit]) -> None:
+    """One line per pool on stderr, for a run over several."""
+    words = {
+        Exit.DONE: "nothing left to do",
+        Exit.CHANGES: "changes to make",
+        Exit.PARTIAL: "something withheld or unmet",
+        Exit.INVALID: "manifest invalid",
+        Exit.UNAVAILABLE: "pool not reachable",
+        Exit.DENIED: "login refused",
+        Exit.BUSY: "another run is at it",
+    }
+    note("")
+    for name, code in zip(names, codes, strict=True):
+        note(f"{name}: {words.get(code, 'failed')} (exit {int(code)})")
+
+
+def show(
+    file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan saved with plan --out.")],
+    form: Annotated[Format, typer.Option("--format", help="text, json, markdown or gitlab.")] = Format.TEXT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+) -> None:
+    """Show a saved plan."""
+    try:
+        with troubles():
+            saved = load_plan(read_file(file), str(file))
+            say(show_plan(saved, form, verbose=verbose))
+    except Stop as stop:
+        fail(stop)
+
+
+def read_file(file: Path) -> bytes:
+    """A file's bytes. Raises Stop."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Stop(Exit.ERROR, f"{file} can't be read: {error.strerror}") from None

@@ -1,0 +1,313 @@
+"""The whole program on two screens: survey -> observe -> judge -> plan -> apply -> prove. The only joiner of rooms."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from reconciler.core.evidence import Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
+from reconciler.core.guard import ATTENDED, Allowance, ceiling, hold_back
+from reconciler.core.judge import diagnose, uuid_of
+from reconciler.core.model import PoolState
+from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
+from reconciler.core.planner import make_plan
+from reconciler.core.port import Fault, Port, Sessions
+from reconciler.core.wanted import Member, SecretRef, Wanted
+from reconciler.execute.needs import Event, Progress
+from reconciler.execute.run import Executor
+from reconciler.fencing.fence import Fencer
+from reconciler.state.folder import PoolFolder
+from reconciler.survey import survey as ask_everybody
+from reconciler.xapi import snapshot
+from reconciler.xapi.read import read_pool
+from reconciler.xapi.sessions import PoolSessions
+from reconciler.xapi.tasks import XapiTasks
+
+log = logging.getLogger(__name__)
+
+MOST_ROUNDS = 12
+"""Stages performed in one run; each is planned anew from what was read after the one before."""
+
+_HOST_VERBS = (Verb.FENCE, Verb.DECLARE_DEAD)
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that one look at a pool gave. `fault` is why its acting master could not be read."""
+
+    at: float
+    survey: Survey
+    state: PoolState | None
+    last_known: PoolState | None
+    certificates: tuple[Certificate, ...]
+    incident: Incident | None
+    fault: Fault | None = None
+
+
+@dataclass
+class Approval:
+    """What may be done: everything that levels allow, or no more than an approved plan (`ceiling`) names.
+
+    `ask` is called with a plan that goes beyond the approved one; without it what lies beyond is withheld.
+    """
+
+    approved: Plan | None = None
+    ask: Callable[[Plan], bool] | None = None
+
+
+@dataclass
+class Reconciler:
+    """One pool, one run. Everything outside comes in: the port, the state folder, how secrets are resolved."""
+
+    wanted: Wanted
+    port: Port
+    folder: PoolFolder
+    resolve: Callable[[SecretRef], str]
+    run: str
+    allowance: Allowance = ATTENDED
+    failback: bool = False
+    progress: Progress = lambda event: None
+    sessions: Sessions = field(init=False)
+    fencer: Fencer = field(init=False)
+    look: Look | None = field(default=None, init=False)
+    _last: Executor | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Make the rooms that need no network yet."""
+        self.sessions = PoolSessions(
+            self.port,
+            self.wanted.connection.username,
+            lambda: self.resolve(self.wanted.connection.password),
+            run=self.run,
+        )
+        self.fencer = Fencer(self.port, self.resolve)
+
+    def survey(self) -> Survey:
+        """Ask every witness about every member."""
+        user = self.wanted.connection.username
+        return ask_everybody(
+            self.port,
+            self.wanted.members,
+            credentials=lambda: (user, self.resolve(self.wanted.connection.password)),
+            fence_options=self._fence_options,
+        )
+
+    def _fence_options(self, member: Member) -> Mapping[str, str] | None:
+        if not member.fencing:
+            return None
+        device = member.fencing[0]
+        try:
+            return {**device.options, **{name: self.resolve(ref) for name, ref in device.secrets.items()}}
+        except (OSError, LookupError, ValueError, RuntimeError) as error:
+            log.warning("the fence agent of %s can't be asked: %s", member.name, error)
+            return None
+
+    def observe(self, *, remember: bool = True) -> Look:
+        """Survey everybody; where exactly one master of the right pool answers, read the pool and remember it."""
+        now = self.port.now()
+        incident = self.folder.incident()
+        last_known = self._last_known()
+        seen = self.survey()
+        certificates = self.folder.certificates(now=now)
+        masters = [t for t in seen.testimonies if t.login is LoginAnswer.MASTER]
+        state, fault = None, None
+        expected = self.wanted.uuid or (last_known.pool.uuid if last_known else None)
+        if len(masters) == 1 and expected in (None, masters[0].pool_uuid):
+            try:
+                state = self._read(masters[0].address)
+            except Fault as error:
+                fault = error
+        self.look = Look(now, seen, state, last_known, certificates, incident, fault)
+        if state is not None and remember:
+            snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
+        return self.look
+
+    def _read(self, address: str) -> PoolState:
+        session = self.sessions.login(address)
+        try:
+            return read_pool(session, now=self.port.now())
+        finally:
+            session.close()
+
+    def _last_known(self) -> PoolState | None:
+        path = Path(self.folder.last_known)
+        if not path.exists():
+            return None
+        try:
+            return snapshot.load(path).state
+        except snapshot.SnapshotError as error:
+            log.warning("the last known pool can't be used: %s", error)
+            return None
+
+    def plan(self) -> Plan:
+        """Observe, judge and plan; nothing is written to the pool."""
+        return self.plan_of(self.observe())
+
+    def plan_of(self, look: Look) -> Plan:
+        """The plan for one look."""
+        plan = make_plan(
+            self.wanted,
+            look.survey,
+            now=self.port.now(),
+            state=look.state,
+            last_known=look.last_known,
+            certificates=look.certificates,
+            incident=look.incident,
+            allowance=self.allowance,
+            failback=self.failback,
+        )
+        if look.fault is not None:
+            why = f"its acting master could not be read: {look.fault}"
+            plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
+        return plan
+
+    def apply(self, plan: Plan, approval: Approval) -> Outcome:
+        """Perform the plan stage by stage, each planned anew from what is read, and prove the end by a last look.
+
+        The caller holds the pool's lock. A KeyboardInterrupt ends with what is journaled and is raised again.
+        """
+        started = self.port.now()
+        self.folder.prepare()
+        journal = self.folder.journal(self.run)
+        timeline: list[tuple[float, str]] = []
+
+        def tell(event: Event) -> None:
+            timeline.append((round(event.at - started, 3), event.what))
+            self.progress(event)
+
+        journal.write(
+            "run",
+            pool=self.wanted.name,
+            pool_uuid=plan.pool_uuid,
+            source=self.wanted.source,
+            digest=self.wanted.digest,
+            commit=self.wanted.commit,
+            fingerprint=plan.fingerprint,
+            attended=self.allowance.attended,
+        )
+        done: list[Done] = []
+        stopped = ""
+        current = plan
+        posted = False
+        try:
+            for _ in range(MOST_ROUNDS):
+                stage = next((s for s in current.stages if not s.forecast and s.actions), None)
+                if stage is None:
+                    break
+                executor = self._executor(journal, current, tell)
+                self._last = executor
+                results = executor.run_stage(stage, master=self._master())
+                done.extend(results)
+                self._spend(results)
+                tell(Event(self.port.now(), None, "looking at the pool again"))
+                current = self._next(approval, done)
+                if executor.stopped:
+                    stopped = executor.stopped
+                    break
+            else:
+                stopped = f"it did not come to rest within {MOST_ROUNDS} rounds"
+            outcome = Outcome(self.run, tuple(done), current, started, self.port.now(), tuple(timeline), stopped)
+            posted = self._post(outcome)
+        finally:
+            journal.write("end", actions=len(done), final=str(current.status), posted=posted)
+            journal.close()
+        return outcome
+
+    def _next(self, approval: Approval, done: Iterable[Done]) -> Plan:
+        """Look and plan again, within what was approved and without what failed in this run."""
+        fresh = self.plan_of(self.observe())
+        fresh = hold_back(fresh, _failures(done))
+        if approval.approved is None:
+            return fresh
+        limited = ceiling(fresh, approval.approved)
+        if len(limited.actions) < len(fresh.actions) and approval.ask is not None and approval.ask(fresh):
+            approval.approved = fresh
+            return fresh
+        return limited
+
+    def _executor(self, journal: object, plan: Plan, tell: Progress) -> Executor:
+        return Executor(
+            port=self.port,
+            sessions=self.sessions,
+            wanted=self.wanted,
+            journal=journal,  # type: ignore[arg-type]
+            store=self.folder,
+            fencer=self.fencer,
+            tasks_for=lambda session: XapiTasks(self.port, session),
+            survey=self.survey,
+            progress=tell,
+            run_id=self.run,
+            plan=plan,
+        )
+
+    def _master(self) -> str | None:
+        if self.look is None:
+            return None
+        masters = [t.address for t in self.look.survey.testimonies if t.login is LoginAnswer.MASTER]
+        return masters[0] if len(masters) == 1 else None
+
+    def _spend(self, results: Iterable[Done]) -> None:
+        """Hosts dealt with count against policy.brake.maxHostsPerRun for the rest of the run."""
+        struck = {
+            d.action.target.name for d in results if d.action.verb in _HOST_VERBS and d.result is not Result.SKIPPED
+        }
+        self.allowance = replace(self.allowance, spent=self.allowance.spent | struck)
+
+    def _post(self, outcome: Outcome) -> bool:
+        """A message in the pool, so that XenCenter and Xen Orchestra show what was done; only where something was."""
+        changed = [d for d in outcome.done if d.result is Result.DONE and d.action.verb not in _SILENT_VERBS]
+        if not changed or self._last is None or self._last.master is None:
+            return False
+        lines = [f"xenrec run {self.run}" + (f", commit {self.wanted.commit}" if self.wanted.commit else "")]
+        lines += [f"{d.action.verb} {d.action.target.name}" for d in changed[:100]]
+        why = self._last.post_message("\n".join(lines))
+        if why:
+            log.warning("no message was left in the pool: %s", why)
+        return not why
+
+    def attest(self, host: str, *, by: str, reason: str, lifetime: float) -> Certificate | str:
+        """A person's word that a host is dead, recorded; or why it is not taken: the host shows a sign of life."""
+        member = self.wanted.member(host)
+        if member is None:
+            return f"{host} is not declared under spec.members"
+        look = self.observe(remember=False)
+        diagnosis = diagnose(
+            self.wanted, look.survey, (), now=look.at, known=look.state or look.last_known, incident=look.incident
+        )
+        judged = diagnosis.of(host)
+        assert judged is not None
+        if judged.verdict in (Verdict.ALIVE, Verdict.SUSPECT):
+            return f"{host} is not dead: {judged.why}"
+        return self.record_attestation(member, look, by=by, reason=reason, lifetime=lifetime)
+
+    def record_attestation(self, member: Member, look: Look, *, by: str, reason: str, lifetime: float) -> Certificate:
+        """Write the certificate down; lifetime in seconds."""
+        now = self.port.now()
+        certificate = Certificate(
+            CertificateKind.ATTESTED,
+            self.wanted.name,
+            member.name,
+            member.address,
+            uuid_of(member, look.state or look.last_known),
+            by,
+            reason,
+            now,
+            now + lifetime,
+        )
+        self.folder.prepare()
+        self.folder.add_certificate(certificate)
+        return certificate
+
+
+_SILENT_VERBS = (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS)
+
+
+def _failures(done: Iterable[Done]) -> dict[str, Done]:
+    """The last result of each action that did not succeed in this run."""
+    last: dict[str, Done] = {}
+    for one in done:
+        last[one.action.id] = one
+    bad = (Result.FAILED, Result.REFUSED, Result.UNKNOWN)
+    return {key: one for key, one in last.items() if one.result in bad}
