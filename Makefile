@@ -1,0 +1,62 @@
+# Everything is done in .venv of this folder, which the first target that needs it makes.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; exit 0; }; done; echo none)
+BIN := .venv/bin
+READY := .venv/.ready
+WORKERS ?= auto
+ARGS ?=
+
+.PHONY: help venv demo test check format format-check lint types imports generated accept bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## make .venv with xenrec and its development tools
+
+# pip knows dependency groups (--group) only since 25.1, and Python 3.11 comes with an older one.
+$(READY): pyproject.toml
+	@if [ "$(PYTHON)" = none ]; then \
+		echo "xenrec needs Python 3.11 or newer, and none is in PATH: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "xenrec needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@[ -x $(BIN)/python ] && $(BIN)/python -c '' 2>/dev/null || { rm -rf .venv; $(PYTHON) -m venv .venv; }
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' \
+		> .venv/dev-requirements.txt
+	@echo "installing xenrec and its development tools into .venv" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --requirement .venv/dev-requirements.txt
+	@touch $@
+
+demo: $(READY) ## lose the master of a lab pool and get the pool back
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
+
+test: $(READY) ## run the tests; ARGS='tests/state -k lock' picks some, WORKERS=0 runs them in one process
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: format-check lint types imports generated test ## all gates, as the CI runs them
+
+format: $(READY) ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+format-check: $(READY)
+	@$(BIN)/ruff format --check .
+
+lint: $(READY) ## ruff
+	@$(BIN)/ruff check .
+
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+imports: $(READY) ## the import rule
+	@$(BIN)/python -m pytest tests/test_import_rule.py
+
+clean: ## remove .venv, caches and builds
+	@rm -rf .venv .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
