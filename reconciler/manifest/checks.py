@@ -32,6 +32,7 @@ def check(pool: Document, entries: Sequence[Entry]) -> list[Problem]:
     hosts = {host.name: host for host in _hosts(pool)}
     return [
         *_members(pool),
+        *_trust(pool),
         *_master(pool, hosts),
         *_policy(pool, hosts),
         *_defaults(entries, hosts),
@@ -68,6 +69,26 @@ def _members(pool: Document) -> Iterator[Problem]:
         if None not in pinned:
             place = pool.place(("spec", "members", index, "fingerprint"))
             yield Problem(place, "`fingerprint`", "`tls` gives it, too", "Keep one of the two.")
+
+
+def _trust(pool: Document) -> Iterator[Problem]:
+    """Hosts whose certificate nothing declared can verify: their first answer names its fingerprint, and is refused."""
+    spec = block(pool.value, "spec")
+    if "caFile" in block(spec, "connection", "tls"):
+        return
+    bare = [
+        (index, str(member.get("name", member["address"])))
+        for index, member in blocks(spec.get("members"))
+        if "address" in member and "fingerprint" not in member and "tls" not in member
+    ]
+    if bare:
+        yield Problem(
+            pool.place(("spec", "members", bare[0][0])),
+            f"certificates of {listing((quoted(name) for _, name in bare), 'and')}",
+            "neither a fingerprint nor connection.tls.caFile is declared, so no answer of theirs is trusted",
+            "Declare a fingerprint for each: a command that is refused shows it for comparison.",
+            Severity.WARNING,
+        )
 
 
 def _normal_address(value: str) -> str:

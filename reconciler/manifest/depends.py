@@ -1,4 +1,4 @@
-"""dependsOn: what each word refers to, and that it leads nowhere in a circle."""
+"""dependsOn: which entry each word means, and that it leads nowhere in a circle."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from reconciler.core.wanted import SelectorKind
-from reconciler.manifest.problems import Problem, Severity, did_you_mean, quoted
+from reconciler.manifest.problems import Problem, did_you_mean, quoted
 from reconciler.manifest.raw import Entry, is_pattern, texts
 
 _MAX_CYCLES = 20
 """So many are named; who has more changes something fundamental first."""
 _MAX_MATCHES = 2_000_000
 """Comparisons of words with patterns; a pool of 5,000 VMs with 100 patterns needs a quarter."""
+_MAX_GUESSES = 10_000
+"""Entries beyond which a slip of the pen is not looked for, as that compares each with each."""
 
 
 def check_depends(entries: Sequence[Entry]) -> Iterator[Problem]:
@@ -26,7 +28,18 @@ def check_depends(entries: Sequence[Entry]) -> Iterator[Problem]:
             found = index.find(word)
             if not found:
                 yield _unknown(entry, position, word, index)
+            if word in index.shared:
+                first, second = (entries[n] for n in index.shared[word])
+                if first.kind is not second.kind:
+                    yield Problem(
+                        entry.place("dependsOn", position),
+                        f"{quoted(str(entry))} depends on {quoted(word)}",
+                        f"that is a {first.kind} ({first.place()}) and a {second.kind} ({second.place()})",
+                        "Change one of the two, or list the VMs by other names.",
+                    )
             for other in found:
+                if other == number and entry.value != word:
+                    continue  # it matches its own dependency's pattern, which means the others of it
                 graph.setdefault(number, {}).setdefault(other, position)
                 state = entries[other].get("state")
                 if entry.get("state") == "running" and state in ("halted", "suspended"):
@@ -40,67 +53,58 @@ def check_depends(entries: Sequence[Entry]) -> Iterator[Problem]:
 
 
 class _Index:
-    """Entries by what a dependsOn word may call them. The most exact entry wins, as for VMs."""
+    """Entries by their texts, which is what a dependsOn word must be."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
+        self.by_text: dict[str, int] = {}
+        self.shared: dict[str, tuple[int, int]] = {}
+        """Texts that two entries have, say a name and a tag."""
+        for number, entry in enumerate(entries):
+            if entry.kind is not None and self.by_text.setdefault(entry.value, number) != number:
+                self.shared[entry.value] = (self.by_text[entry.value], number)
         self.names = {e.value: n for n, e in enumerate(entries) if e.kind is SelectorKind.NAME}
-        self.uuids = {e.value: n for n, e in enumerate(entries) if e.kind is SelectorKind.UUID}
-        self.tags = {e.value for e in entries if e.kind is SelectorKind.TAG}
-        self.patterns: dict[str, tuple[int, re.Pattern[str]]] = {
-            e.value: (n, re.compile(fnmatch.translate(e.value)))
-            for n, e in enumerate(entries)
-            if e.kind is SelectorKind.PATTERN
-        }
+        self.patterns = [e.value for e in entries if e.kind is SelectorKind.PATTERN]
         self._found: dict[str, tuple[int, ...]] = {}
         self._matches = 0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a word may name a VM that only the pool knows: one with a tag, or one listed by its uuid."""
-        return bool(self.tags or self.uuids or self._matches > _MAX_MATCHES)
-
     def find(self, word: str) -> tuple[int, ...]:
+        """The entry of that text; for a pattern also each entry that names a VM that it matches."""
         if word not in self._found:
             self._found[word] = tuple(self._search(word))
         return self._found[word]
 
     def _search(self, word: str) -> Iterator[int]:
-        if word.lower() in self.uuids:
-            yield self.uuids[word.lower()]
-        elif word in self.names:
-            yield self.names[word]
-        elif is_pattern(word):
-            if word in self.patterns:
-                yield self.patterns[word][0]
+        number = self.by_text.get(word, self.by_text.get(word.lower()))
+        if number is None:
+            return
+        yield number
+        if is_pattern(word) and self._matches <= _MAX_MATCHES:
             self._matches += len(self.names)
-            if self._matches <= _MAX_MATCHES:
-                wanted = re.compile(fnmatch.translate(word))
-                yield from (number for name, number in self.names.items() if wanted.match(name))
-        else:
-            self._matches += len(self.patterns)
-            if self._matches <= _MAX_MATCHES:
-                yield from (number for number, pattern in self.patterns.values() if pattern.match(word))
+            wanted = re.compile(fnmatch.translate(word))
+            yield from (other for name, other in self.names.items() if other != number and wanted.match(name))
+
+    def covering(self, word: str) -> str | None:
+        """A pattern entry that selects a VM of that name."""
+        self._matches += len(self.patterns)
+        if self._matches > _MAX_MATCHES:
+            return None
+        return next((pattern for pattern in self.patterns if fnmatch.fnmatchcase(word, pattern)), None)
 
 
 def _unknown(entry: Entry, position: int, word: str, index: _Index) -> Problem:
-    place = entry.place("dependsOn", position)
-    what = f"{quoted(str(entry))} depends on {quoted(word)}"
-    if word in index.tags:
-        return Problem(place, what, "that is a tag", "Name the VMs, or give their names a pattern entry.")
-    meant = did_you_mean(word, [*index.names, *index.patterns]) if len(index.names) < 10_000 else None
-    if index.is_open or (is_pattern(word) and index.patterns):
-        return Problem(
-            place,
-            what,
-            "no entry has that name; it holds only for VMs that another entry selects",
-            f"Did you mean {quoted(meant)}?" if meant else "Plan says which VMs it found.",
-            Severity.WARNING,
-        )
+    covering = index.covering(word)
+    meant = did_you_mean(word, index.by_text) if len(index.by_text) < _MAX_GUESSES else None
+    if covering is not None:
+        remedy = f"Write {quoted(covering)}, which selects it, or add an entry of its own."
+    elif meant is not None:
+        remedy = f"Did you mean {quoted(meant)}?"
+    else:
+        remedy = f"Add an entry `- name: {word[:60]}`, or remove the dependency."
     return Problem(
-        place,
-        what,
-        "no entry of virtualMachines names it",
-        f"Did you mean {quoted(meant)}?" if meant else f"Add an entry `- name: {word[:60]}`, or remove the dependency.",
+        entry.place("dependsOn", position),
+        f"{quoted(str(entry))} depends on {quoted(word)}",
+        "no entry of virtualMachines has that text",
+        remedy,
     )
 
 

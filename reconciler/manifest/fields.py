@@ -120,9 +120,14 @@ def _pool_name(value: str) -> str:
     return value
 
 
+def is_uuid(value: str) -> bool:
+    """Whether the text has a uuid's form."""
+    return re.fullmatch(_UUID, value) is not None
+
+
 def uuid(value: str) -> str:
     """A uuid in lower case."""
-    if not re.fullmatch(_UUID, value):
+    if not is_uuid(value):
         raise refuse("a uuid", "it is not 8-4-4-4-12 hex digits", "Copy it from `xe pool-list` or `xe vm-list`.")
     return value.lower()
 

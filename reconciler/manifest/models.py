@@ -96,7 +96,8 @@ class Tls(_Block):
     """How the hosts' certificates are verified."""
 
     ca_file: Text | None = None
-    """PEM file of the authorities that signed the hosts' certificates. Relative to the manifest."""
+    """PEM file of the authorities that signed the hosts' certificates, relative to the manifest. A member's
+    fingerprint goes before it."""
 
 
 class Connection(_Block):
@@ -107,7 +108,7 @@ class Connection(_Block):
     password: SecretField
     """Where its password is found."""
     tls: Tls | None = None
-    """How certificates are verified. Unset: by each member's fingerprint, else by the system's authorities."""
+    """How certificates are verified. Unset: by each member's fingerprint; a host without either is refused."""
 
 
 class Fence(_Block):
@@ -119,7 +120,9 @@ class Fence(_Block):
     """Its options, sent on stdin; secrets go below. `true` is sent as 1, `false` as 0."""
     password: SecretField | None = None
     """Where the value of its option `password` is found."""
-    secrets: dict[OptionName, SecretField] = Field(default_factory=dict)
+    secrets: dict[OptionName, SecretField] = Field(
+        default_factory=dict, json_schema_extra={"additionalProperties": False}
+    )
     """Where the values of other secret options are found, by option."""
 
     @model_validator(mode="after")
@@ -153,7 +156,7 @@ class Member(_Block):
     address: Address
     """Its management address: `host` or `host:port`; the port is 443 if not given."""
     state: Literal["active", "maintenance"] = "active"
-    """`maintenance`: nothing is started on it, nobody makes it master."""
+    """`maintenance`: it may be off, nothing is started on it, and it is not made master."""
     fencing: Annotated[list[Fence], BeforeValidator(_one_or_list), Field(json_schema_extra=_one_or_list_schema)] = (
         Field(default_factory=list)
     )
@@ -170,10 +173,11 @@ class Master(_Block):
     host: Text
     """Name of the member that is to be master."""
     successors: list[Text] = Field(default_factory=list)
-    """Members that may be promoted if it is lost, the best first. Unset: nobody is promoted."""
+    """Members that are promoted first if it is lost, the best first. After them come the other active members, in
+    the order of the file."""
     failback: Literal["auto", "manual", "never"] = "manual"
-    """Whether it gets its office back after it was lost: `auto` gives it back, `manual` only in an attended run,
-    `never` leaves the successor in office."""
+    """Whether it becomes master again after another one had to: `auto` in any run, `manual` when `apply --failback`
+    asks for it, `never` leaves the other one in office."""
 
 
 class Storage(_Block):
@@ -280,7 +284,7 @@ class Placement(_Block):
     spread: Text | None = None
     """VMs with the same word here go to different hosts where possible."""
     together: Text | None = None
-    """VMs with the same word here go to one host where possible."""
+    """VMs with the same word here go to the one host where the first of them runs."""
 
 
 class VmSettings(_Block):
@@ -321,7 +325,7 @@ class VirtualMachine(VmSettings, _Selector):
     model_config = ConfigDict(json_schema_extra=_one_of(_SELECTORS, required=True))
 
     depends_on: list[Text] = Field(default_factory=list)
-    """VMs that must be up before it starts, as they are named here: names, patterns or uuids."""
+    """Entries whose VMs must be up before it starts, each by the text of its name, pattern, tag or uuid."""
 
 
 class Metadata(_Block):
@@ -340,8 +344,8 @@ class VmSpec(_Block):
     """The VMs that xenrec looks after. A VM that is not named is never touched."""
 
 
-class PoolSpec(VmSpec):
-    """What the pool should be. What is not said stays as it is."""
+class _PoolOnly(_Block):
+    """What only a pool's own file says; a base of its own so that its keys come first in schema and reference."""
 
     uuid: Uuid | None = None
     """The pool's uuid: any other pool is refused."""
@@ -350,11 +354,15 @@ class PoolSpec(VmSpec):
     members: list[Member] = Field(min_length=1)
     """Every host of the pool."""
     master: Master | None = None
-    """Who is to be master. Unset: whoever is; nobody is promoted."""
+    """Who is to be master. Unset: whoever is; if that one is lost, active members in the order of the file."""
     storage: Storage = Storage()
     """SRs of the whole pool."""
     policy: Policy = Policy()
     """How far runs go, what stops them, and how much they do at once."""
+
+
+class PoolSpec(VmSpec, _PoolOnly):
+    """What the pool should be. What is not said stays as it is."""
 
 
 class PoolManifest(_Block):

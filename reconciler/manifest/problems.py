@@ -31,7 +31,8 @@ class Problem:
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.what}: {self.why}. {self.remedy}"
+        warning = "warning: " if self.severity is Severity.WARNING else ""
+        return f"{self.place}: {warning}{self.what}: {self.why}. {self.remedy}"
 
     @property
     def sort_key(self) -> tuple[str, int, int, str]:

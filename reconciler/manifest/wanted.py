@@ -27,6 +27,7 @@ from reconciler.core.wanted import (
     WantedState,
 )
 from reconciler.manifest import models
+from reconciler.manifest.fields import is_uuid
 from reconciler.manifest.raw import selector
 from reconciler.manifest.reader import Document, Path
 
@@ -165,6 +166,11 @@ def _placement(wish: models.Placement | None) -> PlacementWish:
     return PlacementWish(tuple(wish.prefer), tuple(wish.require), tuple(wish.avoid), wish.spread, wish.together)
 
 
+def _as_selected(word: str) -> str:
+    """A dependsOn word as the entry that it means has it: a uuid in lower case."""
+    return word.lower() if is_uuid(word) else word
+
+
 def _vms(part: VmPart) -> list[VmWish]:
     defaults = part.spec.defaults
     wishes = []
@@ -185,7 +191,7 @@ def _vms(part: VmPart) -> list[VmWish]:
                 priority=Priority[settings["priority"].priority.upper()],
                 ready=_ready(settings["ready"].ready),
                 placement=_placement(settings["placement"].placement),
-                depends_on=tuple(entry.depends_on),
+                depends_on=tuple(_as_selected(word) for word in entry.depends_on),
                 max_level=level(max_level) if max_level else None,
                 optional=settings["optional"].optional,
                 place=part.doc.place(("spec", "virtualMachines", index)),
