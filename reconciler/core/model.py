@@ -243,9 +243,9 @@ class PoolState:
 
     @cached_property
     def residents(self) -> Mapping[Ref, tuple[Vm, ...]]:
-        """VMs that the database places on a host, control domains included, whatever their state."""
+        """VMs that the database places on a host, control domains included, whatever their state, by name."""
         found: dict[Ref, list[Vm]] = {}
-        for vm in self.vms.values():
+        for vm in sorted(self.vms.values(), key=lambda v: (v.name, v.uuid)):
             if vm.resident_on is not None:
                 found.setdefault(vm.resident_on, []).append(vm)
         return {host: tuple(vms) for host, vms in found.items()}
