@@ -1,0 +1,157 @@
+"""Pool calls: who is master, and how that changes (sheet §2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.lab.calls import Call, method
+from reconciler.lab.errors import Failure
+from reconciler.lab.forward import forward
+from reconciler.lab.kernel import Steps
+
+if TYPE_CHECKING:
+    from reconciler.lab.toolstack import Toolstack
+
+
+@method("pool.is_slave", "host:host", result="b")
+def is_slave(call: Call, host: str) -> bool:
+    """Of the connected host, whatever the parameter; needs the database, so hangs without a master (sheet §1.5)."""
+    return not call.ts.is_master
+
+
+@method("pool.emergency_transition_to_master", db_free=True)
+def emergency_transition_to_master(call: Call) -> Steps:
+    """No guard but HA: works on a healthy member beside a living master. Returns before anything happened."""
+    ts = call.ts
+    if ts.host.ha_armed:
+        raise Failure("HA_IS_ENABLED")
+    ts.host.role = "master"
+    ts.host.just_became_master = True
+    ts.light_fuse()
+    lost = not ts.is_master and ts.db_now() is None
+    yield ts.lab.timing.promote_call_lost if lost else ts.lab.timing.promote_call
+
+
+def reset_master(ts: Toolstack, address: str) -> Steps:
+    """become_another_masters_slave, on that host: does nothing when it is so already."""
+    if ts.host.ha_armed:
+        raise Failure("HA_IS_ENABLED")
+    timing = ts.lab.timing
+    if ts.host.role == f"slave:{address}":
+        yield timing.repoint_same
+        return
+    ts.host.role = f"slave:{address}"
+    ts.host.just_became_master = False
+    ts.light_fuse()
+    yield timing.repoint
+
+
+@method("pool.emergency_reset_master", "master_address:s", db_free=True)
+def emergency_reset_master(call: Call, master_address: str) -> Steps:
+    """Follow that address from the next start on; nobody looks whether a master is there."""
+    yield from reset_master(call.ts, master_address)
+
+
+@method("pool.recover_slaves", result="set(host)", acts=True)
+def recover_slaves(call: Call) -> Steps:
+    """Tell every other host in the database, one after the other, to follow this one; errors are swallowed. A second
+    living master is demoted. On a member it tangles the pool (recording 13): nothing forbids it."""
+    from reconciler.lab.toolstack import Unreachable  # noqa: PLC0415 - toolstack imports the table of calls
+
+    db = call.db
+    me = call.me
+    mine = db.get("host", me)["address"]
+    told = []
+    for ref, record in list(db.tables["host"].items()):
+        if ref == me:
+            continue
+        try:
+            other: Toolstack = yield from call.lab.connect(call.ts.host, record["address"], call.lab.timing.no_route)
+            process = other.spawn(reset_master(other, mine), "emergency_reset_master")
+            yield process.done
+            if process.error is None and (other.alive or process.result is None):
+                told.append(ref)
+        except Unreachable:
+            continue
+    return told
+
+
+@method("pool.sync_database", asynchronous=True)
+def sync_database(call: Call) -> Steps:
+    """A backup on every host now; fails when any host is dead (sheet §2.7)."""
+    for ref in list(call.db.tables["host"]):
+        if ref == call.me:
+            continue
+
+        def fetch(ts: Toolstack) -> Steps:
+            yield ts.lab.timing.backup_fetch
+            db = call.ts.db
+            if db is not None:
+                ts.host.disk = db.snapshot(ts.lab.now)
+
+        yield from forward(call, ref, fetch)
+    if call.ts.db is not None:
+        call.ts.host.disk = call.ts.db.snapshot(call.now)
+
+
+@method("pool.designate_new_master", "host:host", asynchronous=True)
+def designate_new_master(call: Call, host: str) -> Steps:
+    """A planned hand-over: needs every host alive; ends with every toolstack restarted (sheet §2.8, recording 09)."""
+    ts = call.ts
+    if ts.pool_operation is not None:
+        raise Failure("DESIGNATE_NEW_MASTER_IN_PROGRESS")
+    call.db.get("host", host)
+    ts.pool_operation = "designate_new_master"
+    try:
+        yield from _hand_over(call, host)
+    except Failure:
+        ts.pool_operation = None
+        raise
+    ts.pool_operation = None
+
+
+def _hand_over(call: Call, host: str) -> Steps:
+    db, timing = call.db, call.lab.timing
+
+    def nothing(ts: Toolstack) -> Steps:
+        yield ts.lab.timing.call
+
+    yield from forward(call, host, nothing)
+    if host == call.me:
+        return
+    if db.pool()[1]["ha_enabled"]:
+        raise Failure("HA_IS_ENABLED")
+    yield from sync_database(call)
+    target = call.lab.at(db.get("host", host)["address"])
+    if target is None or target.toolstack is None:
+        raise Failure("HA_ABORT_NEW_MASTER", "the proposed master cannot be reached")
+    address = target.address
+    for ref in list(db.tables["host"]):
+        if ref in (host, call.me):
+            continue
+        yield from forward(call, ref, lambda ts: reset_master(ts, address))
+    yield timing.repoint
+    target.role = "master"
+    target.just_became_master = True
+    target.toolstack.light_fuse()
+    call.ts.host.role = f"slave:{address}"
+    call.ts.light_fuse()
+
+
+@method("pool.set_ha_host_failures_to_tolerate", "self:pool value:i")
+def set_ha_host_failures_to_tolerate(call: Call, pool: str, value: int) -> None:
+    """A plain number while HA is off."""
+    if value < 0:
+        raise Failure("INVALID_VALUE", "ha_host_failures_to_tolerate", str(value))
+    call.db.update("pool", pool, ha_host_failures_to_tolerate=value)
+
+
+@method("pool.disable_ha", asynchronous=True)
+def disable_ha(call: Call) -> None:
+    """Disarms every host."""
+    ref, record = call.db.pool()
+    if not record["ha_enabled"]:
+        raise Failure("HA_NOT_ENABLED")
+    call.db.update("pool", ref, ha_enabled=False)
+    for host in call.lab.hosts.values():
+        host.ha_armed = False

@@ -1,0 +1,118 @@
+"""Sessions: normal ones in the master's database, local ones in the memory of the asked xapi (sheet §1.5, §7.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.lab.calls import Call, method
+from reconciler.lab.errors import Failure
+from reconciler.lab.kernel import Steps
+from reconciler.lab.schema import NULL, blank
+from reconciler.lab.wiretext import date
+
+SUPERUSER = "root"
+
+
+def _authenticate(call: Call, user: str, password: str) -> Steps:
+    timing = call.lab.timing
+    if user == SUPERUSER and password == call.lab.password:
+        yield timing.login
+        return
+    yield timing.bad_password
+    unknown = "User not known to the underlying authentication module"
+    raise Failure("SESSION_AUTHENTICATION_FAILED", user, "Authentication failure" if user == SUPERUSER else unknown)
+
+
+@method(
+    "session.login_with_password", "uname:s pwd:s version:s= originator:s=", session_free=True, db_free=True, result="s"
+)
+def login_with_password(call: Call, uname: str, pwd: str, version: str, originator: str) -> Steps:
+    """A member says whom it follows before it looks at the password."""
+    from reconciler.lab.toolstack import SessionInfo  # noqa: PLC0415 - toolstack imports the table of calls
+
+    ts = call.ts
+    if not ts.is_master:
+        raise Failure("HOST_IS_SLAVE", ts.master_address)
+    yield from _authenticate(call, uname, pwd)
+    ref = call.lab.ref()
+    ts.sessions[ref] = SessionInfo(uname, call.now, originator, call.now)
+    return ref
+
+
+@method("session.slave_local_login_with_password", "uname:s pwd:s", session_free=True, db_free=True, result="s")
+def slave_local_login_with_password(call: Call, uname: str, pwd: str) -> Steps:
+    """Works on any host, master or not, emergency or not."""
+    yield from _authenticate(call, uname, pwd)
+    ref = call.lab.ref()
+    call.ts.local_sessions.add(ref)
+    return ref
+
+
+@method("session.logout")
+def logout(call: Call) -> None:
+    """On a member without a master this hangs (recording 03)."""
+    call.ts.sessions.pop(call.session, None)
+    call.ts.local_sessions.discard(call.session)
+
+
+@method("session.local_logout", db_free=True)
+def local_logout(call: Call) -> None:
+    """Forgets a local session; with a normal one it does nothing."""
+    call.ts.local_sessions.discard(call.session)
+
+
+def _own(call: Call, ref: str) -> None:
+    if ref not in call.ts.sessions:
+        raise Failure("HANDLE_INVALID", "session", ref)
+
+
+@method("session.get_this_host", "self:s", result="host")
+def get_this_host(call: Call, ref: str) -> str:
+    """The master, for a normal session."""
+    _own(call, ref)
+    return call.me
+
+
+@method("session.get_this_user", "self:s", result="s")
+def get_this_user(call: Call, ref: str) -> str:
+    """No user objects for the local superuser."""
+    _own(call, ref)
+    return NULL
+
+
+@method("session.get_uuid", "self:s", result="s")
+def get_uuid(call: Call, ref: str) -> str:
+    """The uuid in its reference."""
+    _own(call, ref)
+    return ref.removeprefix("OpaqueRef:")
+
+
+@method("session.get_is_local_superuser", "self:s", result="b")
+def get_is_local_superuser(call: Call, ref: str) -> bool:
+    """There is no other user here."""
+    _own(call, ref)
+    return True
+
+
+@method("session.get_originator", "self:s", result="s")
+def get_originator(call: Call, ref: str) -> str:
+    """Who logged in, in its own words."""
+    _own(call, ref)
+    return call.ts.sessions[ref].originator
+
+
+@method("session.get_record", "self:s", result="record:session")
+def get_record(call: Call, ref: str) -> dict[str, Any]:
+    """The session itself."""
+    _own(call, ref)
+    info = call.ts.sessions[ref]
+    return {
+        **blank("session"),
+        "uuid": ref.removeprefix("OpaqueRef:"),
+        "this_host": call.me,
+        "last_active": date(info.last_active),
+        "validation_time": date(info.started),
+        "is_local_superuser": True,
+        "auth_user_name": info.user,
+        "originator": info.originator,
+    }

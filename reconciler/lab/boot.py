@@ -1,0 +1,284 @@
+"""How a toolstack starts, as master and as member, and what it does all its life (sheet §1.2, §2.2, §2.6, §3.1).
+
+Every function here is a thread of one xapi run: it yields seconds or events, and dies with the run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.lab.database import Database
+from reconciler.lab.kernel import Steps
+from reconciler.lab.records import force_reset, note, refresh_locks, set_running
+from reconciler.lab.schema import NULL
+from reconciler.lab.timing import Release
+
+if TYPE_CHECKING:
+    from reconciler.lab.toolstack import Toolstack
+
+
+def start(ts: Toolstack) -> Steps:
+    """From the start of the process to rest."""
+    if ts.is_master:
+        yield from _start_master(ts)
+    elif ts.role.startswith("slave:"):
+        yield from _start_member(ts)
+    else:
+        # 24.16.0 dies in start-up over and over and never shows HOST_BROKEN (recording 12).
+        yield ts.lab.timing.broken_retry
+        ts.exit(restart=True)
+
+
+def at_rest(ts: Toolstack) -> None:
+    """As if it had been running for long."""
+    ts.api_up = ts.ready = True
+    if ts.is_master:
+        ts.serve(Database.restore(ts.host.disk))
+        for host in ts.lab.hosts.values():
+            ts.last_heard[host.uuid] = ts.lab.now
+        _master_threads(ts)
+    else:
+        ts.connected = ts.master_run()
+        ts.spawn(_follow(ts), "follow")
+
+
+# -- master ----------------------------------------------------------------------------------------------------------
+
+
+def _start_master(ts: Toolstack) -> Steps:
+    lab, timing, host = ts.lab, ts.lab.timing, ts.host
+    yield timing.master_api
+    db = Database.restore(host.disk)
+    ts.serve(db)
+    _first_pass(ts, db)
+    ts.api_up = True
+    lab.changed()
+    yield timing.master_check
+    rival: str | None = yield from _find_other_master(ts, db)
+    if rival is not None:
+        host.role = f"slave:{rival}"
+        host.just_became_master = False
+        ts.exit(restart=True)
+        return
+    _master_threads(ts)
+    yield timing.master_storage
+    plug_own(ts, db)
+    resync(ts, db)
+    yield timing.master_enable
+    me = ts.me(db)
+    if me != NULL:
+        db.update("host", me, enabled=True)
+    ts.ready = True
+    if host.just_became_master:
+        host.just_became_master = False
+        text = f"Host {host.name} has become the pool master"
+        note(ts, "POOL_MASTER_TRANSITION", 4, "Host", host.uuid, text)
+    lab.changed()
+
+
+def _first_pass(ts: Toolstack, db: Database) -> None:
+    """What happens to the database before the API opens (sheet §2.2 steps 3-5; recording 11 for `live`)."""
+    pool, _ = db.pool()
+    me = ts.me(db)
+    db.update("pool", pool, master=me)
+    others_live = ts.lab.release is Release.CLASSIC
+    for ref, record in list(db.tables["host"].items()):
+        db.update("host", ref, enabled=False, current_operations={})
+        mine = ref == me
+        if record["metrics"] in db.tables["host_metrics"]:
+            db.update("host_metrics", record["metrics"], live=mine or others_live)
+        if others_live:
+            ts.last_heard[record["uuid"]] = ts.lab.now
+    if me != NULL:
+        db.update("host", me, address=ts.host.address)
+    for ref, vm in list(db.tables["VM"].items()):
+        lost = vm["power_state"] in ("Running", "Paused") and vm["resident_on"] not in db.tables["host"]
+        busy = vm["power_state"] == "Halted" and (vm["current_operations"] or vm["domid"] != -1)
+        if lost or busy:
+            force_reset(db, ref)
+        elif vm["scheduled_to_be_resident_on"] != NULL or vm["current_operations"]:
+            db.update("VM", ref, scheduled_to_be_resident_on=NULL, current_operations={})
+
+
+def _find_other_master(ts: Toolstack, db: Database) -> Steps:
+    """check_no_other_masters: asks every host in turn; a member that hangs on its dead master holds this up until
+    it is re-pointed (sheet §2.2 step 7, recording 14). The address of another master, or None."""
+    from reconciler.lab.toolstack import Unreachable  # noqa: PLC0415 - toolstack imports this module
+
+    timing = ts.lab.timing
+    for record in list(db.tables["host"].values()):
+        if record["uuid"] == ts.host.uuid:
+            continue
+        try:
+            other: Toolstack = yield from ts.lab.connect(ts.host, record["address"], timing.no_route)
+        except Unreachable:
+            continue
+        yield timing.ask_member
+        if other.is_master and other.alive:
+            return record["address"]
+        # Its answer needs its database: wait for that, or for the end of its run or of the link.
+        while other.alive and other.db_now() is None and ts.lab.reaches(ts.host.name, other.host):
+            yield ts.lab.change
+    return None
+
+
+def _master_threads(ts: Toolstack) -> None:
+    ts.spawn(_watch_hosts(ts), "db_gc")
+    ts.spawn(_back_up(ts), "pool_db_backup")
+
+
+def _watch_hosts(ts: Toolstack) -> Steps:
+    """db_gc's loop: `live` follows heartbeats; nothing else changes when a host goes silent (sheet §3.1)."""
+    timing = ts.lab.timing
+    while True:
+        yield timing.gc
+        ts.note_contacts()
+        db = ts.db
+        if db is None:
+            return
+        for record in list(db.tables["host"].values()):
+            if record["uuid"] == ts.host.uuid or record["metrics"] not in db.tables["host_metrics"]:
+                continue
+            heard = ts.last_heard.get(record["uuid"])
+            alive = heard is not None and ts.lab.now - heard <= timing.assumed_dead
+            db.update("host_metrics", record["metrics"], live=alive)
+
+
+def _back_up(ts: Toolstack) -> Steps:
+    """pool_db_backup: one member after the other, `db_sync` seconds each (sheet §2.7)."""
+    while True:
+        asked = False
+        for host in list(ts.lab.hosts.values()):
+            if host is ts.host or ts.db is None or ts.db.by_uuid("host", host.uuid) is None:
+                continue
+            asked = True
+            yield ts.lab.timing.db_sync
+            if ts.hears(host.toolstack) and ts.db is not None:
+                host.disk = ts.db.snapshot(ts.lab.now)
+        if not asked:
+            yield ts.lab.timing.db_sync
+
+
+# -- member ----------------------------------------------------------------------------------------------------------
+
+
+def _start_member(ts: Toolstack) -> Steps:
+    timing = ts.lab.timing
+    yield timing.member_api
+    if ts.lab.release is Release.CLASSIC:
+        ts.emergency = True
+    ts.api_up = True
+    ts.lab.changed()
+    db: Database
+    while True:
+        db = yield from ts.database()
+        yield max(0.0, timing.member_hello - timing.emergency_flash)
+        if ts.db_now() is not db:
+            continue
+        ts.emergency = True
+        yield timing.emergency_flash
+        if ts.db_now() is not db:
+            ts.emergency = ts.lab.release is Release.CLASSIC
+            continue
+        break
+    me = ts.me(db)
+    if me == NULL:
+        # Not in this master's database: fails before the hello and starts again (recording 16).
+        ts.emergency = False
+        yield timing.unknown_retry
+        ts.exit(restart=True)
+        return
+    ts.emergency = False
+    _hello(ts, db, enabled=False)
+    yield timing.backup_fetch
+    ts.host.disk = db.snapshot(ts.lab.now)
+    yield timing.member_enable
+    db = yield from ts.database()
+    plug_own(ts, db)
+    resync(ts, db)
+    me = ts.me(db)
+    if me != NULL:
+        db.update("host", me, enabled=True)
+    ts.ready = True
+    ts.lab.changed()
+    yield from _follow(ts)
+
+
+def _hello(ts: Toolstack, db: Database, *, enabled: bool) -> None:
+    """pool.hello / on_master_restart: the master hears from us."""
+    master = ts.master_run()
+    if master is None:
+        return
+    ts.connected = master
+    master.last_heard[ts.host.uuid] = ts.lab.now
+    me = ts.me(db)
+    db.update("host", me, enabled=enabled)
+    db.update("host_metrics", db.get("host", me)["metrics"], live=True)
+    ts.lab.changed()
+
+
+def _follow(ts: Toolstack) -> Steps:
+    """A running member: when its master's xapi restarts it says hello again, without a resynchronisation of VMs;
+    when only a link comes back, heartbeats go on and nothing else (recordings 07, 15, 21)."""
+    timing = ts.lab.timing
+    lost_since: float | None = None
+    while True:
+        master = ts.master_run()
+        if master is not None and master is not ts.connected:
+            yield timing.member_reconnect
+            if ts.master_run() is not master or master.db is None:
+                continue
+            if ts.me(master.db) == NULL:
+                ts.exit(restart=True)
+                return
+            _hello(ts, master.db, enabled=True)
+        lost_since = None if master is not None else (lost_since or ts.lab.now)
+        if master is None and ts.lab.release is Release.CLASSIC:
+            left = timing.lost_master - (ts.lab.now - lost_since) if lost_since is not None else timing.lost_master
+            if left <= 0:
+                ts.exit(restart=True)
+                return
+            yield from ts.lab.kernel.either(ts.lab.change, left)
+        else:
+            yield ts.lab.change
+
+
+# -- both ------------------------------------------------------------------------------------------------------------
+
+
+def plug_own(ts: Toolstack, db: Database) -> None:
+    """At start a host plugs its own PBDs; one whose storage is out of reach stays unplugged."""
+    me = ts.me(db)
+    for ref, pbd in list(db.tables["PBD"].items()):
+        if pbd["host"] == me and pbd["SR"] in db.tables["SR"]:
+            sr = db.tables["SR"][pbd["SR"]]["uuid"]
+            db.update("PBD", ref, currently_attached=ts.lab.world.reaches_sr(ts.host.name, sr))
+
+
+def resync(ts: Toolstack, db: Database) -> None:
+    """Make the database and what runs here agree, by the database's word (sheet §2.6; recordings 05, 07, 08): only at
+    the start of xapi. VMs that it places on another host or does not know are killed, others adopted."""
+    world, host = ts.lab.world, ts.host
+    me = ts.me(db)
+    if me == NULL:
+        return
+    box = world.boxes[host.name]
+    for domain in list(box.domains.values()):
+        ref = db.by_uuid("VM", domain.vm)
+        record = db.find("VM", ref) if ref is not None else None
+        if ref is None or record is None:
+            world.stop(host.name, domain.vm)
+            text = f"{domain.name} on {host.name} was killed: the database of its master does not know it"
+            world.record("resync-kill", text, vm=domain.vm, host=host.name)
+        elif record["resident_on"] not in (me, NULL) and record["resident_on"] in db.tables["host"]:
+            world.stop(host.name, domain.vm)
+            other = db.tables["host"][record["resident_on"]]["name_label"]
+            text = f"{domain.name} on {host.name} was killed: the database of its master places it on {other}"
+            world.record("resync-kill", text, vm=domain.vm, host=host.name)
+        else:
+            set_running(ts, db, ref, me, domain)
+    for ref in list(db.get("host", me)["resident_VMs"]):
+        vm = db.get("VM", ref)
+        if not vm["is_control_domain"] and vm["uuid"] not in box.domains:
+            force_reset(db, ref)
+    refresh_locks(db, me, box)

@@ -1,0 +1,436 @@
+"""The lab: hosts, links, a clock, and the calls that go between them (see README of the package for the two worlds)."""
+
+from __future__ import annotations
+
+import random
+import uuid as uuids
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from reconciler.lab.database import Database, Snapshot
+from reconciler.lab.errors import BmcSilent, Failure
+from reconciler.lab.kernel import Event, Kernel, Steps
+from reconciler.lab.physical import Box, Domain, Harm, World
+from reconciler.lab.records import disks_of
+from reconciler.lab.schema import copy_value
+from reconciler.lab.seed import Seed
+from reconciler.lab.timing import Release, Timing
+from reconciler.lab.toolstack import Toolstack, Unreachable
+
+Json = Any
+XAPI_PORTS = (80, 443)
+
+
+class Reply:
+    """What came of a submitted call. Exactly one of `value`, `failure` and `transport` means something once `done`;
+    a call that nobody ever answers is never done.
+
+    `transport` is "refused", "unreachable" or "dropped"; times in virtual UTC seconds. Values are the caller's own.
+    """
+
+    __slots__ = ("_watchers", "done", "failure", "finished_at", "method", "sent_at", "transport", "value")
+
+    def __init__(self, method: str, sent_at: float) -> None:
+        self.method = method
+        self.sent_at = sent_at
+        self.done = False
+        self.value: Json = None
+        self.failure: tuple[str, list[str]] | None = None
+        self.transport: str | None = None
+        self.finished_at = 0.0
+        self._watchers: list[Callable[[Reply], None]] = []
+
+    def on_done(self, watcher: Callable[[Reply], None]) -> None:
+        """Call `watcher` when done (at once if it is)."""
+        if self.done:
+            watcher(self)
+        else:
+            self._watchers.append(watcher)
+
+    def finish(
+        self, at: float, *, value: Json = None, failure: Failure | None = None, transport: str | None = None
+    ) -> None:
+        """The answer arrives; a second one is ignored."""
+        if self.done:
+            return
+        self.done = True
+        self.finished_at = at
+        self.value = value
+        self.failure = (failure.code, list(failure.params)) if failure else None
+        self.transport = transport
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher(self)
+
+
+class LabHost:
+    """One host: its place in the physical world and what its disk remembers.
+
+    `role` is pool.conf: "master", "slave:<address>" or "broken". `disk` is state.db: a master's own flushed database,
+    a member's last backup.
+    """
+
+    def __init__(self, lab: Lab, name: str, uuid: str, address: str, role: str, disk: Snapshot) -> None:
+        self._lab = lab
+        self.name = name
+        self.uuid = uuid
+        self.address = address
+        self.role = role
+        self.disk = disk
+        self.up = True
+        """The operating system answers the network."""
+        self.wanted = True
+        """The supervisor keeps the toolstack running."""
+        self.hung = False
+        self.ha_armed = False
+        self.just_became_master = False
+        self.toolstack: Toolstack | None = None
+        self.messages: dict[str, dict[str, Any]] = {}
+        """Stored as files of this host, not in the database (sheet §9)."""
+        self.message_ages: dict[str, int] = {}
+
+    @property
+    def powered(self) -> bool:
+        """It has power."""
+        return self._lab.world.boxes[self.name].powered
+
+    @property
+    def toolstack_state(self) -> str:
+        """In a word, for people: running, starting, stopped, hung, booting, off."""
+        if not self.powered:
+            return "off"
+        if not self.up:
+            return "booting"
+        if self.hung:
+            return "hung"
+        if self.toolstack is None:
+            return "stopped" if not self.wanted else "starting"
+        return "running" if self.toolstack.api_up else "starting"
+
+
+class Lab:
+    """A simulated pool. Nothing in it blocks: calls are submitted, and time passes only in run() and settle().
+
+    `strict`: an unforeseen error inside a handler is raised out of run(); otherwise the caller gets INTERNAL_ERROR.
+    """
+
+    def __init__(
+        self,
+        seed: Seed,
+        *,
+        timing: Timing = Timing(),  # noqa: B008 - frozen
+        release: Release = Release.V24_16,
+        start: float = 1_700_000_000.0,
+        random_seed: int = 0,
+        password: str = "lab",  # noqa: S107 - of a simulated pool
+    ) -> None:
+        self.timing = timing
+        self.release = release
+        self.password = password
+        self.strict = True
+        self.random = random.Random(random_seed)  # noqa: S311 - repeatable on purpose
+        self.kernel = Kernel(start)
+        self.world = World(lambda: self.kernel.now)
+        self._hosts: dict[str, LabHost] = {}
+        self._by_address: dict[str, LabHost] = {}
+        self._changed = self.kernel.event()
+        self.bmc_answers: dict[str, bool] = {}
+        self.bmc_lies: dict[str, bool] = {}
+        self._build(seed)
+
+    # -- construction ------------------------------------------------------------------------------------------
+
+    def _build(self, seed: Seed) -> None:
+        tables = seed.tables
+        pool = next(iter(tables["pool"].values()))
+        snapshot = Snapshot({c: dict(t) for c, t in tables.items()}, 1000, self.now)
+        srs = tables["SR"]
+        self.world.sr_names = {r["uuid"]: r["name_label"] for r in srs.values()}
+        cabled: dict[str, set[str]] = {}
+        for pbd in tables["PBD"].values():
+            if pbd["SR"] in srs:
+                cabled.setdefault(pbd["host"], set()).add(srs[pbd["SR"]]["uuid"])
+        names = [r["name_label"] for r in tables["host"].values()]
+        master_address = tables["host"][pool["master"]]["address"]
+        for ref, record in tables["host"].items():
+            name = record["name_label"]
+            if names.count(name) > 1 or name in ("client", "storage", "*", ""):
+                name = f"{name}-{record['uuid'][:4]}"
+            total = tables["host_metrics"].get(record["metrics"], {}).get("memory_total", 0)
+            self.world.boxes[name] = Box(name, memory=seed.memory.get(ref, total), sees=frozenset(cabled.get(ref, ())))
+            role = "master" if ref == pool["master"] else f"slave:{master_address}"
+            host = LabHost(self, name, record["uuid"], record["address"], role, snapshot)
+            self._hosts[name] = host
+            self._by_address[host.address] = host
+            self.bmc_answers[name] = True
+            self.bmc_lies[name] = False
+        self._people(tables)
+        order = sorted(self._hosts.values(), key=lambda h: h.role != "master")
+        for host in order:
+            host.toolstack = Toolstack(self, host)
+            host.toolstack.begin_at_rest()
+        self.changed()
+
+    def _people(self, tables: dict[str, dict[str, Any]]) -> None:
+        """Every VM that is recorded as running really runs."""
+        db = Database(tables, 0)
+        by_uuid = {host.uuid: host for host in self._hosts.values()}
+        for record in tables["VM"].values():
+            if record["is_control_domain"] or record["power_state"] not in ("Running", "Paused"):
+                continue
+            host = by_uuid[tables["host"][record["resident_on"]]["uuid"]]
+            box = self.world.boxes[host.name]
+            if record["domid"] > 0:
+                box.next_domid = max(box.next_domid, record["domid"])
+            paused = record["power_state"] == "Paused"
+            memory = record["memory_dynamic_min"] + record["memory_overhead"]
+            domain = self.world.start(
+                host.name, record["uuid"], record["name_label"], memory, disks_of(db, record), paused=paused
+            )
+            if record["domid"] > 0:
+                domain.domid = record["domid"]
+        self.world.harm.clear()
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """Virtual UTC seconds."""
+        return self.kernel.now
+
+    def run(self, until: float) -> None:
+        """Let virtual time pass to `until`, doing everything that is due."""
+        self.kernel.run(until)
+
+    def settle(self, replies: Sequence[Reply], until: float) -> None:
+        """Let time pass until every reply is done, but not beyond `until`."""
+        kernel = self.kernel
+        while not all(r.done for r in replies):
+            due = kernel.next_due()
+            if due is None or due > until:
+                kernel.run(until)
+                return
+            kernel.step()
+
+    def next_due(self) -> float | None:
+        """When the next thing happens by itself: how long a server may sleep."""
+        return self.kernel.next_due()
+
+    def changed(self) -> None:
+        """Something that others wait for changed: power, a link, a toolstack."""
+        event, self._changed = self._changed, self.kernel.event()
+        event.fire()
+
+    @property
+    def change(self) -> Event:
+        """Fires at the next change of power, links or toolstacks."""
+        return self._changed
+
+    # -- the recorded world, from outside ------------------------------------------------------------------------
+
+    @property
+    def hosts(self) -> Mapping[str, LabHost]:
+        """By name."""
+        return self._hosts
+
+    @property
+    def pool_name(self) -> str:
+        """What the pool is called in the first database that there is."""
+        for host in self._hosts.values():
+            ts = host.toolstack
+            if ts is not None and ts.db is not None:
+                return str(ts.db.pool()[1]["name_label"])
+        tables = next(iter(self._hosts.values())).disk.tables
+        return str(next(iter(tables["pool"].values()))["name_label"])
+
+    def at(self, address: str) -> LabHost | None:
+        """The host with this address."""
+        return self._by_address.get(address)
+
+    def reaches(self, source: str, host: LabHost) -> bool:
+        """Packets from `source` get to the host and there is an operating system to take them."""
+        return host.up and self.world.linked(source, host.name)
+
+    def request(self, address: str, method: str, params: Sequence[Json], *, source: str = "client") -> Reply:
+        """Submit a call over the simulated network; never blocks."""
+        reply = Reply(method, self.now)
+        args = copy_value(list(params))
+        self.kernel.after(self.timing.latency, lambda: self._deliver(reply, address, method, args, source))
+        return reply
+
+    def _deliver(self, reply: Reply, address: str, method: str, params: list[Json], source: str) -> None:
+        host = self.at(address)
+        if host is None or not self.reaches(source, host):
+            wait = self.timing.no_route
+            self.kernel.after(wait, lambda: reply.finish(self.now, transport="unreachable"))
+            return
+        if host.hung:
+            return
+        ts = host.toolstack
+        if ts is None or not ts.api_up:
+            reply.finish(self.now, transport="refused")
+            return
+        ts.dispatch(reply, method, params, source)
+
+    def tcp(self, address: str, port: int, source: str = "client") -> str:
+        """What connecting to a port does: "open", "refused", "unreachable" or "timeout". Takes no virtual time."""
+        host = self.at(address)
+        if host is None or not self.reaches(source, host):
+            return "unreachable"
+        if port in (22, 443) or (port == 80 and host.toolstack is not None and host.toolstack.api_up):
+            return "open"  # 443 is stunnel's, which accepts while xapi is down (recording 03)
+        return "refused"
+
+    def connect(self, source: LabHost, address: str, give_up: float) -> Steps:
+        """From one toolstack to another: the other's Toolstack. Raises Unreachable after the time that it takes."""
+        while True:
+            host = self.at(address)
+            if host is None or not self.reaches(source.name, host) or not self.reaches(host.name, source):
+                yield give_up
+                raise Unreachable(address)
+            if not host.hung:
+                break
+            yield self.change
+        ts = host.toolstack
+        if ts is None or not ts.api_up:
+            yield self.timing.ask_member
+            raise Unreachable(address)
+        return ts
+
+    # -- the physical world --------------------------------------------------------------------------------------
+
+    def _host(self, name: str) -> LabHost:
+        if name not in self._hosts:
+            raise KeyError(f"no host is called {name}: there are {', '.join(self._hosts)}")
+        return self._hosts[name]
+
+    def power_off(self, host: str) -> None:
+        """Pull the plug: domains and memory are gone, role file and what was flushed of the database stay."""
+        box = self._host(host)
+        if not box.powered:
+            return
+        self._note_contacts()
+        if box.toolstack is not None:
+            box.toolstack.pull_the_plug()
+        box.toolstack = None
+        box.up = False
+        box.hung = False
+        self.world.power_off(host)
+        self.changed()
+
+    def power_on(self, host: str) -> None:
+        """Boot: the toolstack starts when the operating system has."""
+        box = self._host(host)
+        if box.powered:
+            return
+        self.world.boxes[host].powered = True
+        box.wanted = True
+        self.kernel.spawn(self._boot(box), f"boot {host}")
+
+    def _boot(self, box: LabHost) -> Steps:
+        yield self.timing.host_boot
+        if box.powered and not box.up:
+            box.up = True
+            self.start_toolstack(box.name)
+
+    def cut(self, a: str, b: str) -> None:
+        """Cut a link between two endpoints: host names, "client", "*" (everybody), "storage" or an SR's name."""
+        self._note_contacts()
+        self.world.cut(a, b)
+        self.changed()
+
+    def heal(self, a: str, b: str) -> None:
+        """Undo a cut."""
+        self.world.heal(a, b)
+        self.changed()
+
+    def _note_contacts(self) -> None:
+        for host in self._hosts.values():
+            if host.toolstack is not None:
+                host.toolstack.note_contacts()
+
+    def stop_toolstack(self, host: str) -> None:
+        """Stop xapi; its supervisor leaves it stopped. VMs run on."""
+        box = self._host(host)
+        self._note_contacts()
+        box.wanted = False
+        box.hung = False
+        if box.toolstack is not None:
+            box.toolstack.exit(restart=False)
+
+    def start_toolstack(self, host: str) -> None:
+        """Start xapi if it does not run."""
+        box = self._host(host)
+        box.wanted = True
+        if box.up and box.toolstack is None:
+            box.toolstack = Toolstack(self, box)
+            box.toolstack.begin()
+            self.changed()
+
+    def restart_toolstack(self, host: str) -> None:
+        """xe-toolstack-restart: VMs run on."""
+        box = self._host(host)
+        self._note_contacts()
+        box.wanted = True
+        box.hung = False
+        if box.toolstack is not None:
+            box.toolstack.exit(restart=True)
+        else:
+            self.start_toolstack(host)
+
+    def hang_toolstack(self, host: str) -> None:
+        """xapi accepts connections and never answers, until it is restarted."""
+        box = self._host(host)
+        self._note_contacts()
+        box.hung = True
+        if box.toolstack is not None:
+            box.toolstack.freeze()
+        self.changed()
+
+    def bmc(self, host: str, action: str) -> str:
+        """Ask a BMC: "status", "off" or "on"; the answer is "on" or "off". Raises BmcSilent when it does not answer."""
+        box = self._host(host)
+        if not self.bmc_answers[host]:
+            raise BmcSilent(f"the BMC of {host} does not answer")
+        if action == "off" and self.bmc_lies[host]:
+            return "off"
+        if action == "off":
+            self.power_off(host)
+        elif action == "on":
+            self.power_on(host)
+        elif action != "status":
+            raise ValueError(f"{action}: a BMC knows status, off and on")
+        return "on" if box.powered else "off"
+
+    def running(self) -> dict[str, list[Domain]]:
+        """Host name -> domains that really run there, by VM name."""
+        return {
+            name: sorted(box.domains.values(), key=lambda d: (d.name, d.vm)) for name, box in self.world.boxes.items()
+        }
+
+    def harm(self) -> list[Harm]:
+        """Everything that the monitor has recorded, in order."""
+        return list(self.world.harm)
+
+    def describe(self) -> dict[str, Any]:
+        """Both worlds, as JSON (see picture.py)."""
+        from reconciler.lab.picture import describe  # noqa: PLC0415 - picture looks at Lab
+
+        return describe(self)
+
+    def masters(self) -> list[LabHost]:
+        """Hosts whose toolstack acts as a master now and answers."""
+        found = []
+        for host in self._hosts.values():
+            ts = host.toolstack
+            if ts is not None and ts.is_master and ts.api_up and not host.hung:
+                found.append(host)
+        return found
+
+    def ref(self) -> str:
+        """A fresh opaque reference."""
+        return f"OpaqueRef:{self.uuid()}"
+
+    def uuid(self) -> str:
+        """A fresh uuid, repeatable with the random seed."""
+        return str(uuids.UUID(int=self.random.getrandbits(128), version=4))

@@ -1,0 +1,177 @@
+"""Which host can take a VM: assert_can_boot_here in XAPI's order, and choices made with it (sheet §5)."""
+
+from __future__ import annotations
+
+import random
+
+from reconciler.lab.database import Database, Record
+from reconciler.lab.errors import Failure
+from reconciler.lab.records import drives
+from reconciler.lab.rules import free_memory, memory_overhead, start_memory
+from reconciler.lab.schema import NULL
+
+
+def is_live(db: Database, host: str) -> bool:
+    """host_metrics.live; false for a host that does not exist."""
+    record = db.find("host", host)
+    metrics = db.find("host_metrics", record["metrics"]) if record is not None else None
+    return metrics is not None and bool(metrics["live"])
+
+
+def attached_srs(db: Database, host: str) -> set[str]:
+    """SRs with a plugged PBD on the host."""
+    record = db.get("host", host)
+    pbds = (db.find("PBD", ref) for ref in record["PBDs"])
+    return {p["SR"] for p in pbds if p is not None and p["currently_attached"]}
+
+
+def assert_can_boot_here(
+    db: Database, vm_ref: str, host: str, *, memory: bool = True, enabled: bool = True, ignore_scheduled: str = ""
+) -> None:
+    """Raise the first reason why the VM cannot be on the host (sheet §5.3, its order).
+
+    `enabled` False skips that one test (a local migration).
+    """
+    vm = db.get("VM", vm_ref)
+    if not is_live(db, host):
+        raise Failure("HOST_NOT_LIVE")
+    record = db.get("host", host)
+    if enabled and not record["enabled"]:
+        raise Failure("HOST_DISABLED", host)
+    platform = vm["hardware_platform_version"]
+    versions = record["virtual_hardware_platform_versions"]
+    if versions and platform not in versions:
+        text = ";".join(str(v) for v in versions)
+        raise Failure(
+            "VM_HOST_INCOMPATIBLE_VIRTUAL_HARDWARE_PLATFORM_VERSION", host, f"[{text}]", vm_ref, str(platform)
+        )
+    _assert_sees_srs(db, vm_ref, vm, host)
+    _assert_sees_networks(db, vm_ref, vm, host, record)
+    for devices, code in (("VGPUs", "VM_REQUIRES_GPU"), ("attached_PCIs", "VM_REQUIRES_IOMMU")):
+        if vm[devices] and not record["PGPUs"]:
+            raise Failure(code, vm_ref if code == "VM_REQUIRES_GPU" else host)
+    if (
+        vm["HVM_boot_policy"]
+        and record["capabilities"]
+        and not any(c.startswith("hvm") for c in record["capabilities"])
+    ):
+        raise Failure("VM_HVM_REQUIRED", vm_ref)
+    if memory:
+        needed = start_memory(vm)
+        available = free_memory(db, host, ignore_scheduled=ignore_scheduled)
+        if needed > available:
+            raise Failure("HOST_NOT_ENOUGH_FREE_MEMORY", str(needed), str(available))
+    cpus = len(record["host_CPUs"])
+    if cpus and vm["VCPUs_max"] > cpus:
+        raise Failure("HOST_NOT_ENOUGH_PCPUS", str(vm["VCPUs_max"]), str(cpus))
+
+
+def _assert_sees_srs(db: Database, vm_ref: str, vm: Record, host: str) -> None:
+    needed = [vdi["SR"] for _, _, _, vdi in drives(db, vm)]
+    suspended = db.find("VDI", vm["suspend_VDI"]) if vm["power_state"] == "Suspended" else None
+    if suspended is not None:
+        needed.append(suspended["SR"])
+    seen = attached_srs(db, host)
+    for sr in needed:
+        if sr not in seen:
+            raise Failure("VM_REQUIRES_SR", vm_ref, sr)
+
+
+def _assert_sees_networks(db: Database, vm_ref: str, vm: Record, host: str, record: Record) -> None:
+    here = {
+        db.tables["PIF"][ref]["network"]: db.tables["PIF"][ref] for ref in record["PIFs"] if ref in db.tables["PIF"]
+    }
+    for ref in vm["VIFs"]:
+        vif = db.find("VIF", ref)
+        network = db.find("network", vif["network"]) if vif is not None else None
+        if vif is None or network is None:
+            continue
+        pif = here.get(vif["network"])
+        if pif is not None:
+            continue
+        if network["PIFs"]:
+            raise Failure("VM_REQUIRES_NETWORK", vm_ref, vif["network"])
+        if network["other_config"].get("assume_network_is_shared") == "true":
+            continue
+        for other_ref in network["VIFs"]:
+            other_vif = db.find("VIF", other_ref)
+            if other_vif is None or not other_vif["currently_attached"] or other_vif["VM"] == vm_ref:
+                continue
+            other = db.find("VM", other_vif["VM"])
+            if other is not None and other["resident_on"] not in (NULL, host):
+                raise Failure("VM_REQUIRES_NETWORK", vm_ref, vif["network"])
+
+
+def fits(db: Database, vm_ref: str, host: str, *, memory: bool = True) -> bool:
+    """assert_can_boot_here raises nothing."""
+    try:
+        assert_can_boot_here(db, vm_ref, host, memory=memory, ignore_scheduled=vm_ref)
+    except Failure:
+        return False
+    return True
+
+
+def possible_hosts(db: Database, vm_ref: str) -> list[str]:
+    """VM.get_possible_hosts: just the one that a VM is on its way to, if any."""
+    vm = db.get("VM", vm_ref)
+    scheduled: str = vm["scheduled_to_be_resident_on"]
+    if scheduled != NULL:
+        return [scheduled]
+    return [host for host in db.tables["host"] if fits(db, vm_ref, host)]
+
+
+def choose_host(db: Database, vm_ref: str, rng: random.Random, master: str) -> str:
+    """Where VM.start puts it: the affinity host if it can, else by free memory and chance (sheet §5.2); recording 02:
+    too big for every host is NO_HOSTS_AVAILABLE too."""
+    vm = db.get("VM", vm_ref)
+    candidates = possible_hosts(db, vm_ref)
+    if not candidates:
+        raise Failure("NO_HOSTS_AVAILABLE")
+    if vm["affinity"] in candidates:
+        return str(vm["affinity"])
+    overhead = memory_overhead(vm)
+    free = {host: free_memory(db, host) for host in candidates}
+    for size in (vm["memory_static_max"], vm["memory_dynamic_max"], vm["memory_dynamic_min"]):
+        group = [host for host in candidates if free[host] >= size + overhead]
+        if group:
+            break
+    else:
+        group = candidates
+    _, pool = db.pool()
+    weights = []
+    for host in group:
+        weight = float(free[host] // (1 << 20) + 1) ** 2
+        weights.append(weight / 2 if pool["coordinator_bias"] and host == master else weight)
+    return rng.choices(group, weights)[0]
+
+
+def evacuation_plan(db: Database, host: str) -> dict[str, str | Failure]:
+    """VM ref -> where it goes, or why it can't (sheet §3.5): it must be able to run on *every* enabled other host."""
+    record = db.get("host", host)
+    vms = [
+        ref
+        for ref in record["resident_VMs"]
+        if not db.get("VM", ref)["is_control_domain"] and db.get("VM", ref)["power_state"] in ("Running", "Paused")
+    ]
+    targets = [ref for ref, r in db.tables["host"].items() if r["enabled"] and ref != host]
+    plan: dict[str, str | Failure] = {}
+    free = {ref: free_memory(db, ref) for ref in targets}
+    for ref in sorted(vms, key=lambda r: -start_memory(db.get("VM", r))):
+        if not targets:
+            plan[ref] = Failure("NO_HOSTS_AVAILABLE", ref)
+            continue
+        try:
+            for target in targets:
+                assert_can_boot_here(db, ref, target, memory=False)
+        except Failure as failure:
+            plan[ref] = failure
+            continue
+        vm = db.get("VM", ref)
+        needed = vm["memory_static_max"] + memory_overhead(vm)
+        best = max(targets, key=lambda t: free[t])
+        if free[best] < needed:
+            plan[ref] = Failure("HOST_NOT_ENOUGH_FREE_MEMORY", ref)
+            continue
+        free[best] -= needed
+        plan[ref] = best
+    return plan

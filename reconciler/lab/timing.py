@@ -1,0 +1,150 @@
+"""How long things take, and which release's manners the lab has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Release(Enum):
+    """A toolstack's manners.
+
+    V24_16: as recorded (recordings 03, 11): after a master start every other host is live=false at once; a member of
+    a dead master never shows emergency mode, not even when its toolstack restarts.
+    CLASSIC: as the source of other releases reads (sheet §1.2, §3.1): after a master start every host is live=true for
+    `assumed_dead` seconds; a member enters emergency mode when its toolstack restarts without a master, and one that
+    loses its master restarts its toolstack after `lost_master` seconds.
+    """
+
+    V24_16 = "24.16"
+    CLASSIC = "classic"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. Defaults: XAPI's own constants (sheet §14) and what the recordings show of the rest."""
+
+    latency: float = 0.001
+    """One way over the network."""
+    call: float = 0.001
+    login: float = 0.005
+    bad_password: float = 1.6
+    """PAM's answer to a wrong password (recordings 02, 03)."""
+    no_route: float = 3.0
+    """Connecting to a host without power on the same LAN, or over a cut link, until "no route to host"."""
+    probe: float = 10.0
+    """A master's connect time-out when it asks whether a host is alive (recording 06)."""
+    forward_connect: float = 4.5
+    forward_pause: float = 10.0
+    forward_attempts: int = 10
+    """Ten attempts of about 14.5 s to reach a host that is live=true (recordings 06, 11)."""
+    fuse: float = 10.0
+    """xapi.conf fuse_time."""
+    fuse_extra: float = 2.0
+    """What saving RRDs and exiting add (recordings 03, 11)."""
+    fuse_min: float = 5.0
+    promote_call: float = 0.1
+    promote_call_lost: float = 2.6
+    """emergency_transition_to_master beside a living master, and with a dead one (recordings 17, 03)."""
+    supervisor: float = 0.5
+    """From the exit of xapi until its supervisor starts it again."""
+    host_boot: float = 2.5
+    """From power until the host answers the network (a stand-in's boot: real hardware takes minutes)."""
+    member_api: float = 1.5
+    master_api: float = 3.0
+    """From the start of xapi until its API answers."""
+    member_hello: float = 6.5
+    """From a member's API until its hello to the master (recordings 04, 10, 15)."""
+    emergency_flash: float = 0.2
+    """How long a starting member shows real emergency mode before its hello (recordings 09, 19)."""
+    member_enable: float = 1.4
+    """From the hello until the member has resynchronised its VMs and is enabled."""
+    member_reconnect: float = 5.6
+    """A running member after its master's xapi restarted, until it is live and enabled again (recordings 15, 21)."""
+    heal_reconnect: float = 30.0
+    """A running member after its link came back: live=true, and nothing else (recording 07)."""
+    db_reconnect: float = 2.0
+    """Until a database call that hung goes on once the master is back."""
+    master_check: float = 0.3
+    """From a master's API until it looks for other masters."""
+    ask_member: float = 0.05
+    master_storage: float = 4.0
+    master_enable: float = 1.9
+    repoint: float = 4.5
+    """emergency_reset_master on a running member that really changes its master (recordings 05, 11, 13)."""
+    repoint_same: float = 0.1
+    heartbeat: float = 30.0
+    assumed_dead: float = 600.0
+    gc: float = 30.0
+    db_sync: float = 300.0
+    """Per member, one after the other."""
+    db_flush: float = 2.0
+    """A master's own database file lags at most so far behind."""
+    lost_master: float = 60.0
+    """CLASSIC only: from the loss of the master until a member's toolstack restarts."""
+    handshake_retry: float = 5.0
+    unknown_retry: float = 15.0
+    """A member whom its master does not know fails and restarts (recording 16)."""
+    broken_retry: float = 2.5
+    backup_fetch: float = 0.05
+    vm_start: float = 2.0
+    vm_stop: float = 1.0
+    vm_clean_shutdown: float = 5.0
+    vm_reboot: float = 5.0
+    vm_suspend: float = 3.0
+    vm_resume: float = 2.5
+    vm_migrate: float = 5.0
+    guest_tools: float = 0.5
+    """From the start of a domain until its guest tools report."""
+    sr_plug: float = 0.3
+    event_batch: float = 0.05
+    retry_min: float = 1.0
+    retry_max: float = 20.0
+    retry_total: float = 7200.0
+    """with_vm_operation's wait for another operation on the same VM."""
+    vbd_retry: float = 120.0
+    evacuate_batch: int = 10
+
+    @classmethod
+    def fast(cls) -> Timing:
+        """For a served pool that a person looks at: a promotion and a rejoin take about two seconds each."""
+        return cls(
+            fuse=0.5,
+            fuse_extra=0.1,
+            fuse_min=0.4,
+            promote_call_lost=0.2,
+            supervisor=0.1,
+            host_boot=1.0,
+            member_api=0.3,
+            master_api=1.0,
+            member_hello=0.5,
+            member_enable=0.3,
+            member_reconnect=0.8,
+            heal_reconnect=2.0,
+            db_reconnect=0.2,
+            no_route=0.3,
+            probe=1.0,
+            forward_connect=0.4,
+            forward_pause=1.0,
+            master_check=0.2,
+            master_storage=0.4,
+            master_enable=0.3,
+            repoint=0.4,
+            bad_password=0.4,
+            heartbeat=3.0,
+            assumed_dead=60.0,
+            gc=3.0,
+            db_sync=10.0,
+            lost_master=10.0,
+            handshake_retry=1.0,
+            unknown_retry=2.0,
+            vm_start=0.4,
+            vm_stop=0.2,
+            vm_clean_shutdown=0.6,
+            vm_reboot=0.6,
+            vm_suspend=0.4,
+            vm_resume=0.4,
+            vm_migrate=0.6,
+            guest_tools=0.2,
+            sr_plug=0.1,
+        )
