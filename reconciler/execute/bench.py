@@ -63,7 +63,7 @@ class Bench:
     def say(self, action: Action | None, what: str, result: Result | None = None) -> None:
         """Tell the board and the timeline."""
         at = self.port.now()
-        line = f"{action.id}: {what}" if action else what
+        line = f"{action.verb} {action.target.name}: {what}" if action else what
         self.timeline.append((at - self.started_at, line))
         self.progress(Event(at, action, what, result))
 

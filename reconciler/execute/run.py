@@ -209,9 +209,11 @@ class Executor:
                 if self.stopped:
                     return
         if waiting and not self._flights and not self.stopped:
+            known = {a.id: f"{a.verb} {a.target.name}" for a in waiting}
             for action in tuple(waiting):
                 waiting.remove(action)
-                why = f"it waits for {names(f for f in action.follows if f not in self._ended)}, which waits for it"
+                others = names(known[f] for f in action.follows if f in known)
+                why = f"it waits for {others}, which in the end waits for it"
                 self._finish(Done(action, Result.SKIPPED, why, "plan again"), self._bench.port.now())
 
     def _never(self, action: Action, coming: set[str]) -> str:
@@ -219,8 +221,8 @@ class Executor:
         for name in action.follows:
             ended = self._ended.get(name)
             if ended is not None and ended.result not in SUCCEEDED:
-                reason = ended.why if ended.result is not Result.SKIPPED else "it was skipped"
-                return f"{name} {ended.result}: {reason}"
+                step = f"{ended.action.verb} {ended.action.target.name}"
+                return f"{step} {ended.result}" + (f": {ended.why}" if ended.result is not Result.SKIPPED else "")
             if ended is None and name not in coming:
                 return f"it follows {name}, which is not among the actions of this run"
         return ""
