@@ -131,7 +131,7 @@ class _CInt(int):
 
 def _marked(call: Call, value: Any) -> Any:
     # valid_ref_counts is the one place where xapi sends typed integers (sheet §7.1).
-    if call.encoding is Encoding.XML and call.method == "event.from" and isinstance(value, Mapping):
+    if call.encoding is Encoding.XML and call.method in ("event.from", "event_from") and isinstance(value, Mapping):
         counts = value.get("valid_ref_counts")
         if isinstance(counts, Mapping):
             return {**value, "valid_ref_counts": {name: _CInt(count) for name, count in counts.items()}}
