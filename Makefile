@@ -11,7 +11,7 @@ READY := .venv/.ready
 WORKERS ?= auto
 ARGS ?=
 
-.PHONY: help venv demo test check format format-check lint types imports generated accept bench clean
+.PHONY: help venv demo test check format format-check lint types imports generated generate accept clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,16 @@ types: $(READY) ## mypy, strict
 
 imports: $(READY) ## the import rule
 	@$(BIN)/python -m pytest tests/test_import_rule.py
+
+generated: $(READY) ## the schemas and the manifest's reference are fresh
+	@$(BIN)/python -m reconciler.manifest.schema --check
+
+generate: $(READY) ## write the schemas and the manifest's reference anew
+	@$(BIN)/python -m reconciler.manifest.schema
+
+accept: generate ## rewrite every expected text; look at the diff before you commit it
+	@XENREC_ACCEPT=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@git status --short -- tests schemas docs
 
 clean: ## remove .venv, caches and builds
 	@rm -rf .venv .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "outside": frozenset({"outside", "core", "xapi"}),
     "pipeline": frozenset({"pipeline", "core", "outside", *EDGES}),
     "lab": frozenset({"lab"}),
-    "cli": frozenset({"cli", "pipeline", "views", "core", "lab"}),
+    # Read as an order: the top may reach down to every room, and is alone in starting the lab.
+    "cli": frozenset({"cli", "pipeline", "outside", "views", "core", "lab", *EDGES}),
 }
 """Which rooms a room may import. A room that is not here is a mistake, or needs a line and a reason."""
 
@@ -147,7 +148,8 @@ def test_the_whole_house_is_looked_at() -> None:
         ("reconciler.outside", "from reconciler.fencing.agents import run_agent"),
         ("reconciler.pipeline", "from reconciler.lab import kernel"),
         ("reconciler.pipeline", "from reconciler.cli import main"),
-        ("reconciler.cli.plan", "from reconciler.xapi import read"),
+        ("reconciler.pipeline", "from reconciler.views import text"),
+        ("reconciler.views.x", "from reconciler.pipeline import Look"),
         ("reconciler.core.compare", "from deepdiff import DeepDiff"),
         ("reconciler.views.x", "import typer"),
         ("reconciler.helpers.x", ""),

@@ -27,9 +27,6 @@ from reconciler.core.wanted import FenceDevice, Member, SecretRef
 NOT_POWER = frozenset({"fence_scsi", "fence_mpath", "fence_sanlock", "fence_kdump", "fence_sbd"})
 """Agents whose OFF does not mean that the host has no power: they cut its storage, or only listen."""
 
-SECRET_ERRORS = (OSError, LookupError, ValueError, RuntimeError)
-"""What a resolver of secrets raises, with texts that hold no secret."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -51,8 +48,8 @@ class Unusable(Exception):
 class Fencer:
     """Powers hosts off with the agents that the manifest declares, and reads power back.
 
-    `resolve_secret` turns a reference into its value (raising one of SECRET_ERRORS); it is called anew for every run
-    of an agent, so that no secret is kept. Nothing here raises for an agent's or a device's trouble.
+    `resolve_secret` turns a reference into its value, or raises an error whose text holds no secret; it is called anew
+    for every run of an agent, so that no secret is kept. Nothing here raises for an agent's or a device's trouble.
     """
 
     def __init__(self, port: Port, resolve_secret: Callable[[SecretRef], str], *, bounds: Bounds | None = None) -> None:
@@ -223,7 +220,7 @@ class Fencer:
         for name, where in device.secrets.items():
             try:
                 secrets[name] = self._resolve(where)
-            except SECRET_ERRORS as error:
+            except Exception as error:  # noqa: BLE001 - another room's errors; whichever it is, no secret means no answer
                 raise Unusable(f"the value of its option {name} can't be had: {error}") from None
         options = {"action": action, **device.options, **secrets}
         run = self._port.run_agent(device.agent, options, deadline=deadline)

@@ -209,9 +209,14 @@ def test_secrets_reach_the_agent_and_nothing_else() -> None:
     assert "login op/(hidden) failed" in refusal.why
 
 
-def test_a_secret_that_cannot_be_had_is_a_refusal() -> None:
+class NoSecret(Exception):
+    """Whatever the resolver raises."""
+
+
+@pytest.mark.parametrize("error", [NoSecret, LookupError, OSError])
+def test_a_secret_that_cannot_be_had_is_a_refusal(error: type[Exception]) -> None:
     def no_secret(ref: SecretRef) -> str:
-        raise LookupError(f"the environment has no {ref.value}")
+        raise error(f"the environment has no {ref.value}")
 
     outside = Outside({"fence_a": Bmc()})
     who = member("fence_a", password=SecretRef("env", "PW"))
