@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from reconciler.cli.exits import Exit
 from reconciler.lab import served_client, served_views
 
 app = typer.Typer(
@@ -28,7 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ERROR, USAGE, UNAVAILABLE = 1, 64, 69
 READY_SECONDS = 60.0
 DOWN_SECONDS = 10.0
 POLL = 0.05
@@ -153,7 +153,7 @@ def harm(directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False) -> N
     found = command(directory, "harm")
     show(found, served_views.print_harm, as_json=as_json)
     if found:
-        raise typer.Exit(ERROR)
+        raise typer.Exit(Exit.ERROR)
 
 
 @app.command()
@@ -246,7 +246,7 @@ def shown(directory: Path) -> str:
     return str(directory)
 
 
-def fail(text: str, code: int = ERROR) -> NoReturn:
+def fail(text: str, code: Exit = Exit.ERROR) -> NoReturn:
     """Say what is wrong on stderr and end."""
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(code)
@@ -257,7 +257,7 @@ def command(directory: Path, name: str, **arguments: Any) -> Any:
     try:
         return served_client.ask(directory.resolve(), name, **arguments)
     except served_client.NoLab:
-        fail(f"no lab is running in {directory}: start one with `xenrec lab up`", UNAVAILABLE)
+        fail(f"no lab is running in {directory}: start one with `xenrec lab up`", Exit.UNAVAILABLE)
     except (served_client.Refused, served_client.Silent) as error:
         fail(str(error))
 
@@ -275,7 +275,7 @@ def port_number(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        fail(f"--port {text}: write auto or a number from 1 to 65535", USAGE)
+        fail(f"--port {text}: write auto or a number from 1 to 65535", Exit.USAGE)
     return int(text)
 
 
@@ -287,7 +287,7 @@ def check_loopback(address: str, hosts: int) -> None:
     except ValueError:
         fits = False
     if not fits:
-        fail(f"--address {address}: write an address of 127.0.0.0/8 with room for all hosts after it", USAGE)
+        fail(f"--address {address}: write an address of 127.0.0.0/8 with room for all hosts after it", Exit.USAGE)
 
 
 def running_lab(place: Path) -> dict[str, Any] | None:

@@ -62,7 +62,7 @@ def manifest(lab: Lab, identities: Mapping[str, Identity], port_suffix: str, dir
         "levels": {"attended": "crown", "unattended": "power"},
         "brake": {"minHealthy": "51%", "maxHostsPerRun": 1},
     }
-    spec["virtualMachines"] = _guests(tables["VM"], names)
+    spec["virtualMachines"] = _wishes(guests(lab), names)
     document = {
         "apiVersion": "xenrec/v1",
         "kind": "Pool",
@@ -92,12 +92,16 @@ def _storage(pool: Mapping[str, Any], srs: Mapping[str, Mapping[str, Any]]) -> d
     return found
 
 
-def _guests(vms: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    guests = [
+def guests(lab: Lab) -> list[Mapping[str, Any]]:
+    """The records of the VMs that a manifest can be about: no templates, no snapshots, no control domains."""
+    return [
         record
-        for record in vms.values()
+        for record in next(iter(lab.hosts.values())).disk.tables["VM"].values()
         if not (record["is_a_template"] or record["is_a_snapshot"] or record["is_control_domain"])
     ]
+
+
+def _wishes(guests: list[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
     # A name that a template or a snapshot bears too is no problem: a manifest means guests only.
     labels = Counter(record["name_label"] for record in guests)
     entries: list[dict[str, Any]] = []

@@ -28,7 +28,8 @@ def print_up(console: Console, about: dict[str, Any], directory: str) -> None:
     """What `lab up` started and what to type next."""
     hosts = about["hosts"]
     fast = ", fast" if about["fast"] else ""
-    line(console, f"The lab is up: pool {about['pool']}, {len(hosts)} hosts, release {about['release']}{fast}", "bold")
+    size = f"{len(hosts)} hosts, {about['vms']} VMs"
+    line(console, f"The lab is up: pool {about['pool']}, {size}, release {about['release']}{fast}", "bold")
     made = table([("host", ""), ("address", "")])
     for host in hosts:
         made.add_row(Text(host["name"]), f"https://{host['address']}")

@@ -296,11 +296,8 @@ class ServedLab:
         if not reply.done:
             return not connection.open
         if reply.transport is not None:
-            # "unreachable" in the same instant as the call: the port is about to fall silent, and so is this.
-            if reply.transport == "unreachable":
-                connection.freeze()
-            else:
-                connection.drop()
+            # Of a silent host the connection is frozen, and this takes effect when the host is back.
+            connection.drop()
             return True
         if reply.failure is None:
             connection.respond(200, wire.answer(call, reply.value), call.content_type, CORS)

@@ -22,7 +22,7 @@ from reconciler.lab.control import Control
 from reconciler.lab.engine import Lab, LabHost
 from reconciler.lab.seed import Seed
 from reconciler.lab.server import ServedLab
-from reconciler.lab.timing import Timing
+from reconciler.lab.timing import Release, Timing
 
 PASSWORD = "lab-secret"
 RANGES = itertools.count(1)
@@ -51,10 +51,17 @@ def hasty() -> Timing:
 class Pool:
     """A served lab and the ways in which tests talk to it."""
 
-    def __init__(self, directory: Path, seed: Seed, others: dict[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: Seed,
+        *,
+        others: dict[int, int] | None = None,
+        release: Release = Release.V24_16,
+    ) -> None:
         self.directory = directory
         timing = replace(hasty(), latency=0.0, call=0.0)
-        self.lab = Lab(seed, timing=timing, start=time.time(), password=PASSWORD)
+        self.lab = Lab(seed, timing=timing, release=release, start=time.time(), password=PASSWORD)
         address = next(iter(self.lab.hosts.values())).address
         self.served = ServedLab(self.lab, directory, port=free_port(address), others=others or {})
         self.served.start()

@@ -17,7 +17,7 @@ from reconciler.cli.lab import app
 from reconciler.lab import served_client
 from reconciler.lab.control import Control
 from reconciler.lab.served_client import NoLab, Refused, Silent, ask
-from reconciler.lab.served_manifest import _guests, _pool_name, manifest
+from reconciler.lab.served_manifest import _pool_name, _wishes, guests, manifest
 from tests.lab.served.conftest import Pool, eventually
 
 runner = CliRunner()
@@ -196,19 +196,17 @@ def test_the_manifest_describes_every_host_and_guest(pool: Pool) -> None:
     declared = {entry["name"]: entry["state"] for entry in spec["virtualMachines"]}
     physically = {domain.name for domains in pool.lab.running().values() for domain in domains}
     assert {name for name, state in declared.items() if state == "running"} == physically
-    assert len(declared) == 24
+    assert len(declared) == len(guests(pool.lab)) == 24
 
 
-def test_the_manifest_names_what_is_ambiguous_by_uuid(pool: Pool) -> None:
-    base = {"is_a_template": False, "is_a_snapshot": False, "is_control_domain": False, "affinity": "OpaqueRef:NULL"}
-    vms = {
-        "1": {**base, "name_label": "twin", "uuid": "u1", "power_state": "Running"},
-        "2": {**base, "name_label": "twin", "uuid": "u2", "power_state": "Paused"},
-        "3": {**base, "name_label": "web-*", "uuid": "u3", "power_state": "Halted", "affinity": "h"},
-        "4": {**base, "name_label": "db", "uuid": "u4", "power_state": "Suspended", "is_a_template": True},
-        "5": {**base, "name_label": "db", "uuid": "u5", "power_state": "Suspended"},
-    }
-    assert _guests(vms, {"h": "xen01"}) == [
+def test_the_manifest_names_what_is_ambiguous_by_uuid() -> None:
+    vms = [
+        {"name_label": "twin", "uuid": "u1", "power_state": "Running", "affinity": "OpaqueRef:NULL"},
+        {"name_label": "twin", "uuid": "u2", "power_state": "Paused", "affinity": "gone"},
+        {"name_label": "web-*", "uuid": "u3", "power_state": "Halted", "affinity": "h"},
+        {"name_label": "db", "uuid": "u5", "power_state": "Suspended", "affinity": ""},
+    ]
+    assert _wishes(vms, {"h": "xen01"}) == [
         {"name": "db", "state": "suspended"},
         {"uuid": "u1", "state": "running"},
         {"uuid": "u2", "state": "as-is"},

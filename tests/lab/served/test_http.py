@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.lab.seed import Seed
+from reconciler.lab.timing import Release
 from tests.lab.served.conftest import PASSWORD, Pool, eventually, first_address, free_port
 
 SOON = 0.15
@@ -220,6 +221,30 @@ def ended(link: socket.socket) -> bool:
         return False
     except (ConnectionResetError, ssl.SSLError):
         return True
+
+
+def test_a_member_in_emergency_mode_answers_from_its_gate(tmp_path: Path) -> None:
+    seed = Seed.generate(hosts=2, vms=2, first_address=first_address())
+    made = Pool(tmp_path, seed, release=Release.CLASSIC)
+    try:
+        member = made.members[0]
+        with made.served.world() as lab:
+            lab.power_off(made.master.name)
+            lab.restart_toolstack(member.name)
+        eventually(lambda: member.toolstack is not None and member.toolstack.emergency)
+        eventually(lambda: member.toolstack_state == "running")
+        with made.http(member) as link:
+            for version in ("1.0", "2.0"):
+                answer = made.rpc(link, "session.login_with_password", "root", PASSWORD, version=version)
+                assert set(answer) == {"jsonrpc", "error", "id"}
+                assert answer["error"][0] in ("HOST_STILL_BOOTING", "INTERNAL_ERROR")
+            local = made.rpc(link, "session.slave_local_login_with_password", "root", PASSWORD)["result"]
+            assert made.rpc(link, "host.is_in_emergency_mode", local)["result"] is True
+            # A failure that is not the gate's keeps its version's shape.
+            wrong = made.rpc(link, "session.slave_local_login_with_password", "root", "wrong")
+            assert wrong["error"]["message"] == "SESSION_AUTHENTICATION_FAILED"
+    finally:
+        made.served.stop()
 
 
 def connect(address: str, port: int) -> str:
