@@ -262,10 +262,7 @@ class Reconciler:
             return False
         lines = [f"xenrec run {self.run}" + (f", commit {self.wanted.commit}" if self.wanted.commit else "")]
         lines += [f"{d.action.verb} {d.action.target.name}" for d in changed[:100]]
-        why = self._last.post_message("\n".join(lines))
-        if why:
-            log.warning("no message was left in the pool: %s", why)
-        return not why
+        return self._last.post_message("\n".join(lines))
 
     def attest(self, host: str, *, by: str, reason: str, lifetime: float) -> Certificate | str:
         """A person's word that a host is dead, recorded; or why it is not taken: the host shows a sign of life."""

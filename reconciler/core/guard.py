@@ -154,6 +154,8 @@ def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:
     held: list[Withheld] = []
     stages: list[Stage] = []
     for stage in plan.stages:
+        if stage.forecast and gone:
+            break  # what comes after a stage that is not done whole can't be foretold
         kept = []
         for action in stage.actions:
             broken = next((i for i in action.follows if i in gone), None)

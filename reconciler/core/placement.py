@@ -53,9 +53,17 @@ class Room:
 
     state: PoolState
     free: dict[Ref, int]
+    """Bytes; negative on a host that is overcommitted, so that what a stop gives back is not counted twice."""
     groups: dict[tuple[str, Ref], int] = field(default_factory=dict)
     networks: dict[Ref, Ref] = field(default_factory=dict)
     """Internal network -> the host where VMs on it run."""
+    promised: dict[Ref, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    """Host -> bytes of its free memory that stops of this plan give back, and their ids."""
+
+    def waits_for(self, vm: Vm, host: Ref) -> tuple[str, ...]:
+        """Ids of the stops that must be over before a VM fits on a host; () if it fits already."""
+        given, stops = self.promised.get(host, (0, ()))
+        return stops if need(vm) > self.free[host] - given else ()
 
     @classmethod
     def of(cls, state: PoolState, placements: Mapping[Ref, PlacementWish]) -> Room:
@@ -67,7 +75,7 @@ class Room:
                     taken[place] = taken.get(place, 0) + vm.memory_dynamic_min + vm.memory_overhead
         room = cls(
             state,
-            {h.ref: max(0, h.memory_total - h.memory_overhead - taken.get(h.ref, 0)) for h in state.hosts.values()},
+            {h.ref: h.memory_total - h.memory_overhead - taken.get(h.ref, 0) for h in state.hosts.values()},
         )
         for vm in state.vms.values():
             if vm.resident_on and vm.is_guest:
@@ -85,8 +93,12 @@ class Room:
         self.free[host] -= need(vm)
         self._count(vm, host, wish)
 
-    def vacate(self, vm: Vm, host: Ref, wish: PlacementWish | None) -> None:
-        """Forget a VM that runs no more on a host (its memory is given back by what is read later, not here)."""
+    def vacate(self, vm: Vm, host: Ref, wish: PlacementWish | None, stop: str) -> None:
+        """Give back the room of a VM that the action of id `stop` stops; who needs that room waits for it."""
+        given = vm.memory_dynamic_min + vm.memory_overhead
+        self.free[host] += given
+        bytes_, stops = self.promised.get(host, (0, ()))
+        self.promised[host] = (bytes_ + given, (*stops, stop))
         for group in _groups(wish):
             if self.groups.get((group, host)):
                 self.groups[group, host] -= 1
@@ -139,7 +151,7 @@ def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
     if vm.needs_hvm and not host.hvm_capable:
         return "can't run HVM guests"
     if room.free.get(host.ref, 0) < need(vm):
-        return f"has {size(room.free.get(host.ref, 0))} free and {size(need(vm))} are needed"
+        return f"has {size(max(0, room.free.get(host.ref, 0)))} free and {size(need(vm))} are needed"
     if host.cpus and vm.vcpus > host.cpus:
         return f"has {host.cpus} CPUs and {vm.vcpus} are needed"
     if placement.require and not _listed(host, placement.require):

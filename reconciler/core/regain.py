@@ -211,7 +211,7 @@ def forecast_pool(
             seen.append(t)
         if regain.lost is not None and t.name == regain.lost.name and j.verdict is not Verdict.DEAD:
             certificate = j.certificate
-            judged.append(replace(j, verdict=Verdict.DEAD, why="once it is proved dead", certificate=certificate))
+            judged.append(replace(j, verdict=Verdict.DEAD, why="proved dead by then", certificate=certificate))
         else:
             judged.append(j)
     told = Diagnosis(Situation.MANAGED, f"{candidate.name} is master", tuple(judged), master=candidate.name)

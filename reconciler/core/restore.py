@@ -100,6 +100,11 @@ def _plan_starts(
         if wish.state is WantedState.RUNNING and _runs(vm, stands):
             draft.keep(Thing("vm", vm.name, vm.uuid), _kept_words(vm, wish, stands, state))
     room = Room.of(state, {r: w.placement for r, w in selection.wishes.items()})
+    by_uuid = {vm.uuid: vm for vm in state.guests}
+    for stop in draft.actions:
+        if stop.verb in (Verb.SHUTDOWN, Verb.SUSPEND) and (where := by_uuid[stop.target.uuid].resident_on):
+            vm = by_uuid[stop.target.uuid]
+            room.vacate(vm, where, selection.wishes[vm.ref].placement, stop.id)
     plan_starts(
         wanted, selection, stands, state, in_doubt=in_doubt, proved=proved, starts=starts, room=room, draft=draft
     )
@@ -199,7 +204,7 @@ def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
         elif one.standing is Standing.SUSPECT:
             draft.notes.append(f"{one.thing.name}: {one.why}. Next: {toolstack_command(one)}")
         elif one.standing in (Standing.SILENT, Standing.DEAD):
-            draft.notes.append(f"{one.thing.name} is down: {one.why}. Repaired and powered on it rejoins by itself")
+            draft.notes.append(f"{one.thing.name} is down ({one.why}); repaired and powered on it rejoins by itself")
 
 
 def _plan_homes(selection: Selection, stands: Stands, state: PoolState, desired: PoolState, draft: Draft) -> None:

@@ -196,6 +196,7 @@ def _placed(
     if choice.host is None:
         draft.unmet.append(_no_host(vm, wish, thing, choice.obstacles, stands, state))
         return None
+    waits = room.waits_for(vm, choice.host.ref)
     room.take(vm, choice.host.ref, wish.placement)
     to = stands.by_ref[choice.host.ref].thing
     home = stands.by_ref.get(one.home or "")
@@ -214,7 +215,7 @@ def _placed(
         after=f"Running on {to.name}",
         to=to,
         certificate_of=one.rests_on,
-        follows=one.follows,
+        follows=tuple(dict.fromkeys((*one.follows, *waits))),
     )
 
 

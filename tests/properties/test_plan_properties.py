@@ -147,7 +147,12 @@ def test_every_start_can_reach_all_its_storage_and_fits_its_host(seed: int) -> N
         h.ref: sum(v.memory_dynamic_min for v in state.vms.values() if v.resident_on == h.ref)
         for h in host_by_uuid.values()
     }
+    stops: dict[str | None, set[str]] = {}
     for action in plan.actions:
+        if action.verb in (Verb.SHUTDOWN, Verb.SUSPEND):
+            stopped = by_uuid[action.target.uuid]
+            load[stopped.resident_on or ""] -= stopped.memory_dynamic_min
+            stops.setdefault(stopped.resident_on, set()).add(action.id)
         if action.verb not in (Verb.START, Verb.RESUME):
             continue
         assert action.to is not None
@@ -159,6 +164,10 @@ def test_every_start_can_reach_all_its_storage_and_fits_its_host(seed: int) -> N
             assert (host.ref, state.vdis[state.vbds[vbd].vdi or ""].sr) in state.attached
         load[host.ref] += vm.memory_dynamic_min
         assert load[host.ref] <= host.memory_total
+        unless_stopped = load[host.ref] + sum(
+            by_uuid[i.split("/", 1)[1]].memory_dynamic_min for i in stops.get(host.ref, ())
+        )
+        assert unless_stopped <= host.memory_total or stops[host.ref] <= set(action.follows)
 
 
 @settings(max_examples=400, deadline=None)
