@@ -18,7 +18,7 @@ MAX_SECRET = 64 * 1024
 """Bytes."""
 
 
-class SecretError(Exception):
+class SecretError(LookupError):
     """A secret can't be had. `what` names the reference, `why` the reason, `remedy` what to do."""
 
     def __init__(self, what: str, why: str, remedy: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from reconciler.core.port import AgentRun, Answer, Ask, Fault, FaultKind, Json, TransportFault, XapiFailure
 from reconciler.lab import BmcSilent, Lab, Reply
+from reconciler.lab.fence_agent import metadata
 
 AGENT = "fence_xenrec_lab"
 Hook = Callable[[str, str, Sequence[Json]], None]
@@ -112,7 +113,7 @@ class LabPort:
 
     def _fence(self, action: str, plug: str, deadline: float) -> AgentRun:
         if action == "metadata":
-            return AgentRun(0, f'<?xml version="1.0" ?><resource-agent name="{AGENT}"/>\n', "")
+            return AgentRun(0, metadata(), "")
         if plug not in self.lab.hosts:
             return AgentRun(1, "", f"Failed: no host is called {plug!r}\n")
         try:
