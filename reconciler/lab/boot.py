@@ -142,6 +142,21 @@ def _watch_hosts(ts: Toolstack) -> Steps:
             heard = ts.last_heard.get(record["uuid"])
             alive = heard is not None and ts.lab.now - heard <= timing.assumed_dead
             db.update("host_metrics", record["metrics"], live=alive)
+        _collect_garbage(ts, db)
+
+
+def _collect_garbage(ts: Toolstack, db: Database) -> None:
+    """Finished tasks go after a while or when there are too many, idle sessions after a day (sheet §7.4, §8.1)."""
+    timing, now = ts.lab.timing, ts.lab.now
+    finished = [ref for ref in ts.finished if ref in db.tables["task"]]
+    surplus = max(0, len(finished) - timing.max_tasks)
+    for number, ref in enumerate(finished):
+        if number < surplus or now - ts.finished[ref] > timing.task_kept:
+            db.delete("task", ref)
+    ts.finished = {ref: at for ref, at in ts.finished.items() if ref in db.tables["task"]}
+    idle = [ref for ref, info in ts.sessions.items() if now - info.last_active > timing.session_idle]
+    for ref in idle:
+        del ts.sessions[ref]
 
 
 def _back_up(ts: Toolstack) -> Steps:
@@ -175,19 +190,17 @@ def _start_member(ts: Toolstack) -> Steps:
         yield max(0.0, timing.member_hello - timing.emergency_flash)
         if ts.db_now() is not db:
             continue
+        if ts.me(db) == NULL:
+            # Not in this master's database: fails before the hello and starts again (recording 16).
+            yield timing.unknown_retry
+            ts.exit(restart=True)
+            return
         ts.emergency = True
         yield timing.emergency_flash
         if ts.db_now() is not db:
             ts.emergency = ts.lab.release is Release.CLASSIC
             continue
         break
-    me = ts.me(db)
-    if me == NULL:
-        # Not in this master's database: fails before the hello and starts again (recording 16).
-        ts.emergency = False
-        yield timing.unknown_retry
-        ts.exit(restart=True)
-        return
     ts.emergency = False
     _hello(ts, db, enabled=False)
     yield timing.backup_fetch
@@ -212,6 +225,8 @@ def _hello(ts: Toolstack, db: Database, *, enabled: bool) -> None:
     ts.connected = master
     master.last_heard[ts.host.uuid] = ts.lab.now
     me = ts.me(db)
+    if me == NULL:
+        return
     db.update("host", me, enabled=enabled)
     db.update("host_metrics", db.get("host", me)["metrics"], live=True)
     ts.lab.changed()

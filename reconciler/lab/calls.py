@@ -132,9 +132,13 @@ def _params(text: str) -> tuple[Param, ...]:
     for word in text.split():
         name, _, rest = word.partition(":")
         code, optional, default = rest.partition("=")
-        value: Any = {"b": default == "true", "i": int(default or 0) if code == "i" else 0, "m": {}, "f": 0.0}.get(
-            code, NULL if code in SCHEMA else default
-        )
+        value: Any = {
+            "b": default == "true",
+            "i": int(default or 0) if code == "i" else 0,
+            "m": {},
+            "f": 0.0,
+            "set(VDI)": [],
+        }.get(code, NULL if code in SCHEMA else default)
         found.append(Param(name, code, bool(optional), value))
     return tuple(found)
 

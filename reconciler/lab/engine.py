@@ -160,6 +160,7 @@ class Lab:
             self.world.boxes[name] = Box(name, memory=seed.memory.get(ref, total), sees=frozenset(cabled.get(ref, ())))
             role = "master" if ref == pool["master"] else f"slave:{master_address}"
             host = LabHost(self, name, record["uuid"], record["address"], role, snapshot)
+            host.ha_armed = pool["ha_enabled"]
             self._hosts[name] = host
             self._by_address[host.address] = host
             self.bmc_answers[name] = True

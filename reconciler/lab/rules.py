@@ -80,9 +80,9 @@ def check_operation(db: Database, ref: str, operation: str, *, strict: bool = Tr
     for task, other in vm["current_operations"].items():
         if not (operation in OVERRIDES and other not in OVERRIDES):
             raise Failure("OTHER_OPERATION_IN_PROGRESS", "VM", ref, other, task)
-    if is_template(vm) and operation not in ("clone", "copy", "destroy", "export", "provision"):
+    if is_template(vm) and operation not in ("clone", "copy", "destroy", "export", "provision", "snapshot"):
         raise Failure("VM_IS_TEMPLATE", ref, operation)
-    if vm["is_a_snapshot"] and operation not in ("clone", "copy", "destroy", "export"):
+    if vm["is_a_snapshot"] and operation not in ("clone", "copy", "destroy", "export", "snapshot"):
         raise Failure("VM_IS_SNAPSHOT", ref, operation)
     if vm["is_control_domain"] and operation not in ("start", "start_on"):
         raise Failure("OPERATION_NOT_ALLOWED", "This operation is not allowed on a control domain")

@@ -104,6 +104,11 @@ class Timing:
     """with_vm_operation's wait for another operation on the same VM."""
     vbd_retry: float = 120.0
     evacuate_batch: int = 10
+    task_kept: float = 3900.0
+    max_tasks: int = 200
+    """Finished tasks beyond these are trimmed, the oldest first."""
+    session_idle: float = 86400.0
+    sessions_per_originator: int = 500
 
     @classmethod
     def fast(cls) -> Timing:

@@ -56,7 +56,13 @@ class Toolstack:
         self.connected: Toolstack | None = None
         """The master's run that this member has said hello to."""
         self.last_heard: dict[str, float] = {}
+        self.doomed: set[str] = set()
+        """Pending tasks that go when they end."""
+        self.finished: dict[str, float] = {}
+        """Finished tasks of this run, oldest first, and when."""
         self.acted_at: float | None = None
+        self.rivals: set[str] = set()
+        """Other masters beside which this one has acted: each is recorded once."""
         self.proposed: str | None = None
         self.pool_operation: str | None = None
         self._processes: set[Process] = set()
@@ -363,8 +369,10 @@ class Toolstack:
             return
         for host in self.lab.masters():
             rival = host.toolstack
-            if rival is None or rival is self or rival.acted_at is None:
+            if rival is None or rival is self or rival.acted_at is None or host.name in self.rivals:
                 continue
+            self.rivals.add(host.name)
+            rival.rivals.add(self.host.name)
             text = f"{method.name} on {self.host.name} while {host.name} acts as a master too"
             self.lab.world.record("two-masters", text, host=self.host.name)
         if len(self.lab.masters()) > 1:
@@ -415,7 +423,8 @@ class Toolstack:
             current_operations={},
             **values,
         )
-        if record["other_config"].get("lab:destroy-when-done"):
+        self.finished[call.task] = self.lab.now
+        if call.task in self.doomed:
             db.delete("task", call.task)
 
 

@@ -181,6 +181,21 @@ def restart_agent(call: Call, host: str) -> Steps:
     yield from forward(call, host, on_host)
 
 
+@method("host.shutdown_agent", db_free=True)
+def shutdown_agent(call: Call) -> Steps:
+    """Stops the toolstack of the connected host; VMs run on."""
+    lab, name = call.lab, call.ts.host.name
+    lab.kernel.after(lab.timing.supervisor, lambda: lab.stop_toolstack(name))
+    yield lab.timing.call
+
+
+@method("host.get_system_status_capabilities", "host:host", result="s")
+def get_system_status_capabilities(call: Call, host: str) -> str:
+    """Needs the database, though it is an emergency call (recording 03)."""
+    call.db.get("host", host)
+    return "<capabilities/>"
+
+
 @method("host.power_on", "host:host", asynchronous=True)
 def power_on(call: Call, host: str) -> None:
     """Refused while live=true, and without a way to do it."""

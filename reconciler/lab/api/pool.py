@@ -69,7 +69,7 @@ def recover_slaves(call: Call) -> Steps:
             other: Toolstack = yield from call.lab.connect(call.ts.host, record["address"], call.lab.timing.no_route)
             process = other.spawn(reset_master(other, mine), "emergency_reset_master")
             yield process.done
-            if process.error is None and (other.alive or process.result is None):
+            if process.error is None and other.alive and call.lab.reaches(call.ts.host.name, other.host):
                 told.append(ref)
         except Unreachable:
             continue
@@ -144,6 +144,27 @@ def set_ha_host_failures_to_tolerate(call: Call, pool: str, value: int) -> None:
     if value < 0:
         raise Failure("INVALID_VALUE", "ha_host_failures_to_tolerate", str(value))
     call.db.update("pool", pool, ha_host_failures_to_tolerate=value)
+
+
+@method("pool.enable_ha", "heartbeat_srs:set(SR) configuration:m", asynchronous=True)
+def enable_ha(call: Call, heartbeat_srs: list[str], configuration: dict[str, str]) -> Steps:
+    """Needs every host alive and a shared SR for the statefile; then every host is armed."""
+    db = call.db
+    ref, record = db.pool()
+    if record["ha_enabled"]:
+        raise Failure("HA_IS_ENABLED")
+    for host, r in db.tables["host"].items():
+        if not db.get("host_metrics", r["metrics"])["live"]:
+            raise Failure("HOST_OFFLINE", host)
+    if not heartbeat_srs and record["default_SR"] not in db.tables["SR"]:
+        raise Failure("CANNOT_CREATE_STATE_FILE")
+    for sr in heartbeat_srs or [record["default_SR"]]:
+        if not db.get("SR", sr)["shared"]:
+            raise Failure("CANNOT_CREATE_STATE_FILE")
+    yield call.lab.timing.repoint
+    call.db.update("pool", ref, ha_enabled=True, ha_configuration=dict(configuration))
+    for box in call.lab.hosts.values():
+        box.ha_armed = True
 
 
 @method("pool.disable_ha", asynchronous=True)

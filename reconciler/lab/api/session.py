@@ -34,6 +34,9 @@ def login_with_password(call: Call, uname: str, pwd: str, version: str, originat
     if not ts.is_master:
         raise Failure("HOST_IS_SLAVE", ts.master_address)
     yield from _authenticate(call, uname, pwd)
+    same = [r for r, info in ts.sessions.items() if info.originator == originator]
+    if len(same) >= ts.lab.timing.sessions_per_originator:
+        del ts.sessions[min(same, key=lambda r: ts.sessions[r].last_active)]
     ref = call.lab.ref()
     ts.sessions[ref] = SessionInfo(uname, call.now, originator, call.now)
     return ref
