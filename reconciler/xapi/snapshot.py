@@ -74,7 +74,7 @@ def save(snapshot: Snapshot, path: Path) -> None:
 
 def load(path: Path) -> Snapshot:
     """Read a snapshot; raises SnapshotError with what is wrong and what to do."""
-    again = "Take a new one with: xenrec capture MANIFEST --out FILE"
+    again = "Take a new one with: xenrec capture MANIFEST FILE"
     try:
         if path.stat().st_size > MAX_SIZE:
             raise SnapshotError(f"{path}: larger than any snapshot ({MAX_SIZE} bytes). {again}")
