@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.evidence import Certificate, Diagnosis
+from reconciler.core.evidence import Certificate, Diagnosis, Situation
 from reconciler.core.wanted import Level
 
 
@@ -150,7 +150,7 @@ class Stage:
 class Status(StrEnum):
     """What the plan comes to."""
 
-    CLEAN = "clean"  # nothing to do, every wish met
+    CLEAN = "clean"  # a managed pool with nothing to do and every wish met
     CHANGES = "changes"  # actions to do
     BLOCKED = "blocked"  # nothing that may be done, but wishes are unmet or actions withheld
 
@@ -200,7 +200,8 @@ class Plan:
         """CLEAN, CHANGES or BLOCKED."""
         if self.actions:
             return Status.CHANGES
-        return Status.BLOCKED if self.withheld or self.unmet else Status.CLEAN
+        managed = self.diagnosis.situation is Situation.MANAGED
+        return Status.CLEAN if managed and not self.withheld and not self.unmet else Status.BLOCKED
 
 
 class Result(StrEnum):

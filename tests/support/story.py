@@ -38,7 +38,7 @@ def wanted_of(lab: Lab, *, fencing: bool = True, brake: Brake = Brake(0.5, 1), s
     """The manifest that describes a lab's pool as it is recorded now: every guest as it is, at its home."""
     told = lab.describe()
     hosts = list(lab.hosts.values())
-    names = [h.name for h in hosts]
+    names = sorted((h.name for h in hosts), key=lambda name: (name != told["master"], name))
     by_uuid = {h.uuid: h.name for h in hosts}
     members = tuple(
         Member(h.name, h.address, fencing=(FenceDevice(AGENT, {"plug": h.name}),) if fencing else ()) for h in hosts
