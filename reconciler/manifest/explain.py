@@ -7,6 +7,7 @@ import typing
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from reconciler.manifest.problems import Problem, did_you_mean, listing, quoted, same_letters
@@ -71,9 +72,9 @@ def _explain(detail: ErrorDetails, doc: Document, model: type[BaseModel]) -> Pro
         word = "least" if kind == "greater_than_equal" else "most"
         return Problem(place, shown, "it is out of range", f"Write a whole number of at {word} {bound}.")
     if kind == "too_short":
-        return Problem(
-            place, shown, "the list is empty", f"List at least one, or remove {quoted(key)} if it may be unset."
-        )
+        field = _field(model, path)
+        unset = f", or remove {quoted(key)}" if field is not None and not field.is_required() else ""
+        return Problem(place, shown, "the list is empty", f"List at least one{unset}.")
     return Problem(place, shown, detail["msg"], "See docs/manifest.md.")
 
 
@@ -81,8 +82,7 @@ def _missing(doc: Document, path: Path, key: str, model: type[BaseModel]) -> Pro
     parent = doc.find(path[:-1])
     if parent.nulls and key in parent.nulls:
         return None
-    owner = _model_at(model, path[:-1])
-    field = next((f for f in owner.model_fields.values() if f.alias == key), None) if owner else None
+    field = _field(model, path)
     meaning = f" ({_sentence(field.description)})" if field and field.description else ""
     return Problem(
         doc.place(path[:-1], key=True),
@@ -128,7 +128,7 @@ def _wrong_type(doc: Document, path: Path, shown: str, expected: str) -> Problem
 
 def _sentence(description: str) -> str:
     text = " ".join(description.split()).split(". ")[0].rstrip(".")
-    return text[0].lower() + text[1:]
+    return text if text[1:2].isupper() else text[0].lower() + text[1:]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -150,6 +150,12 @@ def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
             inner = _models_in(field.annotation)
             current = inner[0] if inner else None
     return current
+
+
+def _field(model: type[BaseModel], path: Path) -> FieldInfo | None:
+    """The field that the path ends with."""
+    owner = _model_at(model, path[:-1])
+    return next((f for f in owner.model_fields.values() if f.alias == path[-1]), None) if owner else None
 
 
 def _all_keys(model: type[BaseModel], name: str = "(top)") -> dict[str, set[str]]:
