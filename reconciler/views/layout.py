@@ -25,6 +25,7 @@ _WORD: Final = re.compile(r"`[^`]*`[^\s`]*|\S+")
 
 def _ranges(text: str, first: int, others: int) -> Iterator[tuple[int, int]]:
     """Cut a text at blanks into (start, end) of lines of `first` cells, then `others`; cut longer words anywhere."""
+    first, others = max(first, 2), max(others, 2)  # room for any one character, or this would never end
     room, start, end = first, 0, 0
     for match in _WORD.finditer(text):
         if cell_len(text[start : match.end()]) <= room:
@@ -95,11 +96,20 @@ class Page:
             parts.append(" " * (width - cell_len(safe) + 2))
             start += width + 2
         last = cells[len(widths)] if len(cells) > len(widths) else ""
+        parts.rstrip()
+        if start > self.width - 16:  # no room for a last column: it goes below
+            if cell_len(parts.plain) > self.width:
+                parts = Text(self.shorten(parts.plain, self.width))
+            self._lines.append(parts)
+            if last and last[0]:
+                self.line(last, indent=indent + 4)
+            return
         mark = len(self._lines)
         self.line(last, indent=start, hang=start)
-        first = self._lines[mark]
-        parts.append_text(first[start:])
-        parts.rstrip()
+        rest = self._lines[mark][start:]
+        if rest.plain:
+            parts.append(" " * (start - cell_len(parts.plain)))
+            parts.append_text(rest)
         self._lines[mark] = parts
 
     def shorten(self, text: str, width: int) -> str:

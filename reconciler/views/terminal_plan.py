@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from reconciler.core.evidence import Diagnosis, Situation, Verdict
-from reconciler.core.plan import SIGNS, Action, Plan, Stage, Status, Unmet, Withheld
+from reconciler.core.plan import SIGNS, Action, Plan, Stage, Unmet, Withheld
 from reconciler.views import words
 from reconciler.views.layout import Page
 from reconciler.views.tell import Teller, proof
@@ -69,9 +69,7 @@ def plan_text(
         _differences(page, plan)
     _kept(page, plan, verbose=verbose)
     page.blank()
-    stuck = plan.status is Status.CLEAN  # and yet not one line: without one master nothing can be said to be well
-    summary = "nothing that may be done now" if stuck else words.counted(plan)
-    page.line(("Plan: ", "bold"), summary + ".", hang=2)
+    page.line(("Plan: ", "bold"), words.counted(plan) + ".", hang=2)
     command = apply_command
     if command is None:
         command = f"xenrec apply {plan.source}" if plan.source and not plan.commit and plan.actions else ""

@@ -245,7 +245,7 @@ def counted(plan: Plan) -> str:
         parts.append(f"{len(plan.withheld)} withheld")
     if plan.unmet:
         parts.append(f"{count(len(plan.unmet), 'wish', 'wishes')} can't be met")
-    return ", ".join(parts) or "nothing to do"
+    return ", ".join(parts) or ("nothing to do" if is_as_declared(plan) else "nothing that may be done now")
 
 
 STAGES: Final = {
@@ -284,5 +284,5 @@ def split_command(remedy: str) -> tuple[str, str]:
 
 
 def is_as_declared(plan: Plan) -> bool:
-    """Nothing is left to do and one master says so. Without a master, nothing to do is no good news."""
-    return plan.status is Status.CLEAN and plan.diagnosis.situation is Situation.MANAGED
+    """Nothing is left to do, and one master says so."""
+    return plan.status is Status.CLEAN
