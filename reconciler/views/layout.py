@@ -97,11 +97,12 @@ class Page:
             start += width + 2
         last = cells[len(widths)] if len(cells) > len(widths) else ""
         parts.rstrip()
-        if start > self.width - 16:  # no room for a last column: it goes below
+        text = last if isinstance(last, str) else last[0]
+        if start + min(self.measure(text), 16) > self.width:  # no room for the last column: it goes below
             if cell_len(parts.plain) > self.width:
                 parts = Text(self.shorten(parts.plain, self.width))
             self._lines.append(parts)
-            if last and last[0]:
+            if text:
                 self.line(last, indent=indent + 4)
             return
         mark = len(self._lines)
