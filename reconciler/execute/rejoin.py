@@ -18,7 +18,9 @@ from reconciler.execute.proof import Prover
 
 RECOVER = "pool.recover_slaves"
 POLL = 2.0  # s
-ASK_AGAIN = 60.0  # s after which those that still follow nobody are asked for once more
+ASK_AGAIN = 30.0
+"""Seconds after which those that still follow the lost master are asked for once more: the fuse burns for 12 s, so the
+first call missed them."""
 ASKS = 2  # more times, before each straggler is told by itself
 
 

@@ -1,0 +1,267 @@
+"""The executor on the in-memory lab: a hand-made plan over a pool that lies like a real one, on virtual time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.evidence import Diagnosis, Judged, Situation, Verdict
+from reconciler.core.plan import Action, Done, Plan, Result, Stage, Status, Thing, Verb
+from reconciler.core.port import FaultKind, TransportFault
+from reconciler.execute.run import Executor
+from reconciler.lab import Release
+from tests.support.story import Story
+
+PROMOTION = "pool.emergency_transition_to_master"
+GOOD = {Result.DONE, Result.ALREADY}
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+@dataclass
+class Hands:
+    """A story whose plan is made by hand: xen01 is the master that dies."""
+
+    story: Story
+    things: dict[str, Thing] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        told = self.story.lab.describe()
+        self.things = {h["name"]: Thing("host", h["name"], h["uuid"], h["address"]) for h in told["hosts"]}
+        self.things |= {v["name"]: Thing("vm", v["name"], v["uuid"]) for v in told["vms"]}
+        self.pool = Thing("pool", self.story.lab.pool_name, told["pool"]["uuid"])
+        self.lost = [d.name for d in self.story.lab.running()["xen01"]]
+        self.fence = Action(Verb.FENCE, self.things["xen01"], "lost")
+        self.promote = Action(
+            Verb.PROMOTE,
+            self.things["xen02"],
+            "no master",
+            certificate_of=("xen01",),
+            follows=(self.fence.id,),
+            via=self.things["xen02"].address,
+        )
+        self.recover = Action(Verb.RECOVER_MEMBERS, self.pool, "members", follows=(self.promote.id,))
+        self.bury = Action(Verb.DECLARE_DEAD, self.things["xen01"], "its VMs", certificate_of=("xen01",))
+
+    def plan(self, stage: Stage, lost: str | None) -> Plan:
+        judged = tuple(
+            Judged(m.name, m.address, Verdict.UNREACHABLE if m.name == "xen01" else Verdict.ALIVE, "")
+            for m in self.story.wanted.members
+        )
+        situation = Situation.LOST if lost else Situation.MANAGED
+        return Plan(self.story.wanted.name, self.pool.uuid, 0.0, Diagnosis(situation, "", judged, lost_master=lost))
+
+    def run(self, *actions: Action, master: str | None = None, lost: str | None = None) -> dict[str, Done]:
+        stage = Stage("by hand", actions)
+        room = self.story.reconciler()
+        room.folder.prepare()
+        journal = room.folder.journal(room.run)
+        self.executor: Executor = room._executor(journal, self.plan(stage, lost), self.story.events.append)
+        try:
+            return {d.action.id: d for d in self.executor.run_stage(stage, master=master)}
+        finally:
+            journal.close()
+
+    def regain(self) -> dict[str, Done]:
+        return self.run(self.fence, self.promote, self.recover, lost="xen01")
+
+    def restore(self) -> dict[str, Done]:
+        """Bury xen01 and start its VMs that are on shared storage on xen02 and xen03 in turns."""
+        starts = [
+            Action(
+                Verb.START,
+                self.things[name],
+                "test",
+                to=self.things[("xen02", "xen03")[i % 2]],
+                certificate_of=("xen01",),
+                follows=(self.bury.id,),
+            )
+            for i, name in enumerate(self.lost)
+        ]
+        return self.run(self.bury, *starts, master=self.executor.master)
+
+    def count(self, method: str) -> int:
+        return sum(m == method for _, _, m in self.story.port.calls)
+
+
+@pytest.fixture(params=[Release.V24_16, Release.CLASSIC], ids=["24.16", "classic"])
+def hands(tmp_path: Path, request: pytest.FixtureRequest) -> Hands:
+    hands = Hands(Story.of(tmp_path, hosts=4, vms=16, release=request.param))
+    hands.story.wait(600)  # the members' backups of the database get their first round
+    hands.story.lab.power_off("xen01")
+    hands.story.wait(20)
+    return hands
+
+
+def test_master_dies_and_the_pool_comes_back_unharmed(hands: Hands) -> None:
+    lab = hands.story.lab
+    alive_before = {d.vm for h in ("xen02", "xen03", "xen04") for d in lab.running()[h]}
+    outcomes = hands.regain()
+    assert {d.result for d in outcomes.values()} == {Result.DONE}, outcomes
+    assert [h.name for h in lab.masters()] == ["xen02"]
+    rest = hands.restore()
+    # One VM has a disk on xen01's local SR: it is refused with its reason, the others go on.
+    cannot = [d for d in rest.values() if d.result not in GOOD]
+    assert all("storage Local storage" in d.why for d in cannot), cannot
+    assert rest[hands.bury.id].result is Result.DONE
+    running = {d.name: h for h, domains in lab.running().items() for d in domains}
+    started = [d.action.target.name for d in rest.values() if d.action.verb is Verb.START and d.result is Result.DONE]
+    assert len(started) >= 2
+    assert all(running[name] in ("xen02", "xen03") for name in started)
+    assert alive_before <= {d.vm for h in ("xen02", "xen03", "xen04") for d in lab.running()[h]}
+    assert lab.harm() == []
+    assert hands.story.doubles() == []
+    assert hands.count(PROMOTION) == 1
+
+
+def test_a_lost_reply_of_the_promotion_is_not_sent_again(hands: Hands) -> None:
+    def lose(address: str, method: str, params: Sequence[Any]) -> None:
+        if method == PROMOTION:
+            raise TransportFault(FaultKind.DROPPED, "reply lost", sent=True)
+
+    hands.story.port.after_call = lose
+    assert {d.result for d in hands.regain().values()} == {Result.DONE}
+    assert hands.count(PROMOTION) == 1
+    assert hands.story.lab.harm() == []
+
+
+def test_a_lost_reply_of_recover_slaves_and_declare_dead_is_observed(hands: Hands) -> None:
+    lost: set[str] = set()
+
+    def lose(address: str, method: str, params: Sequence[Any]) -> None:
+        if method in ("pool.recover_slaves", "Async.host.declare_dead", "Async.VM.start_on") and method not in lost:
+            lost.add(method)
+            raise TransportFault(FaultKind.TIMEOUT, "no answer", sent=True)
+
+    hands.story.port.after_call = lose
+    assert {d.result for d in hands.regain().values()} == {Result.DONE}
+    rest = hands.restore()
+    assert len(lost) == 3
+    assert all(d.result is Result.DONE or "storage Local storage" in d.why for d in rest.values()), rest
+    # A member whose toolstack restarted just then (as older releases do by themselves) is asked for once more, later.
+    sent = [at for at, _, method in hands.story.port.calls if method == "pool.recover_slaves"]
+    assert all(later - earlier >= 30 for earlier, later in itertools.pairwise(sent))
+    assert hands.count("Async.host.declare_dead") == 1
+    assert hands.story.lab.harm() == []
+
+
+def test_the_old_master_is_back_before_the_promotion(hands: Hands) -> None:
+    # Certified dead, then somebody presses its power button.
+    assert hands.run(hands.fence, lost="xen01")[hands.fence.id].result is Result.DONE
+    hands.story.lab.power_on("xen01")
+    hands.story.wait(25)
+    outcomes = hands.run(Action(Verb.PROMOTE, hands.things["xen02"], "", certificate_of=("xen01",)), lost="xen01")
+    done = next(iter(outcomes.values()))
+    assert done.result is Result.REFUSED
+    assert "xen01 is not dead" in done.why
+    assert hands.count(PROMOTION) == 0
+    assert hands.executor._bench.store.certificates() == ()
+
+
+def test_a_BMC_that_lies_gives_no_certificate_and_no_promotion(tmp_path: Path) -> None:
+    hands = Hands(Story.of(tmp_path, hosts=4, vms=16))
+    hands.story.lab.cut("xen01", "*")
+    hands.story.lab.bmc_lies["xen01"] = True
+    hands.story.wait(20)
+    outcomes = hands.regain()
+    assert hands.story.lab.hosts["xen01"].powered
+    assert outcomes[hands.fence.id].result is Result.FAILED
+    assert outcomes[hands.promote.id].result is Result.SKIPPED
+    assert hands.executor._bench.store.certificates() == ()
+    assert hands.count(PROMOTION) == 0
+    assert hands.story.lab.harm() == []
+
+
+def test_a_partitioned_master_that_is_fenced_runs_nothing_twice(tmp_path: Path) -> None:
+    hands = Hands(Story.of(tmp_path, hosts=4, vms=16))
+    hands.story.wait(600)
+    hands.story.lab.cut("xen01", "*")
+    hands.story.wait(20)
+    assert {d.result for d in hands.regain().values()} == {Result.DONE}
+    assert not hands.story.lab.hosts["xen01"].powered
+    hands.restore()
+    assert hands.story.doubles() == []
+    assert hands.story.lab.harm() == []
+
+
+def test_a_member_that_dies_during_the_recovery_is_named(hands: Hands) -> None:
+    def dies(address: str, method: str, params: Sequence[Any]) -> None:
+        if method == "pool.recover_slaves" and hands.story.lab.hosts["xen04"].powered:
+            hands.story.lab.power_off("xen04")
+
+    hands.story.port.before_call = dies
+    outcomes = hands.regain()
+    assert outcomes[hands.recover.id].result is Result.FAILED
+    assert "xen04 does not follow xen02" in outcomes[hands.recover.id].why
+    assert hands.count(PROMOTION) == 1
+    assert hands.story.lab.harm() == []
+
+
+def test_the_new_master_dies_during_the_starts_and_the_rest_is_skipped(hands: Hands) -> None:
+    hands.regain()
+
+    def dies(address: str, method: str, params: Sequence[Any]) -> None:
+        if method == "Async.VM.start_on" and hands.count(method) == 1:
+            hands.story.lab.power_off("xen02")
+
+    hands.story.port.before_call = dies
+    rest = hands.restore()
+    results = [d.result for d in rest.values()]
+    assert results[0] is Result.DONE
+    assert Result.UNKNOWN in results
+    assert set(results) <= {Result.DONE, Result.UNKNOWN, Result.SKIPPED, Result.FAILED}
+    assert hands.executor.stopped
+    assert hands.story.lab.harm() == []
+
+
+def test_killed_before_a_call_of_a_whole_recovery_and_applied_again_it_converges(tmp_path: Path) -> None:
+    """Every call that writes is cut, and every seventh of the others."""
+    probe = _dead_master(tmp_path / "probe")
+    before = len(probe.port.calls)
+    assert probe.apply().final is not None
+    calls = [m for _, _, m in probe.port.calls[before:]]
+    writes = [
+        i for i, m in enumerate(calls) if m.startswith(("Async.", "pool.", "agent:", "VM.set")) and ".get_" not in m
+    ]
+    cuts = sorted({*writes, *range(0, len(calls), 7)})
+    assert len(writes) >= 5
+    for cut in cuts:
+        story = _dead_master(tmp_path / str(cut))
+        left = [cut]
+
+        def kill(address: str, method: str, params: Sequence[Any], left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == -1:
+                raise Killed
+
+        story.port.before_call = kill
+        with pytest.raises(Killed):
+            story.apply()
+        for _ in range(4):
+            final = story.apply().final
+            assert final is not None
+            if not final.actions:
+                break
+            story.wait(60)
+        assert final.status in (Status.CLEAN, Status.BLOCKED), (cut, calls[cut], final.actions)
+        assert not final.withheld, (cut, calls[cut], final.withheld)
+        assert story.lab.harm() == [], (cut, calls[cut])
+        assert story.doubles() == []
+        assert sum(m == PROMOTION for _, _, m in story.port.calls) == 1, (cut, calls[cut])
+
+
+def _dead_master(folder: Path) -> Story:
+    folder.mkdir()
+    story = Story.of(folder, hosts=3, vms=6)
+    story.plan()
+    story.wait(700)
+    story.lab.power_off("xen01")
+    story.wait(5)
+    return story
