@@ -18,7 +18,7 @@ from reconciler.core.wanted import Place
 from reconciler.manifest.problems import Problem, quoted
 from reconciler.manifest.text import decode, syntax_problem
 
-MAX_VALUES = 500_000
+MAX_VALUES = 400_000
 """Most values in one file, counted as if every alias were written out."""
 MAX_DEPTH = 64
 """Deepest nesting; a manifest needs nine."""
@@ -29,6 +29,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_ENDS = frozenset({yaml.MappingEndEvent, yaml.SequenceEndEvent, yaml.DocumentEndEvent})
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -207,8 +208,8 @@ def read(text: bytes, source: str) -> tuple[list[Document], list[Problem]]:
     count = 0
     try:
         while (event := loader.get_event()) is not None:
-            count += 1
-            if count > 2 * MAX_VALUES:
+            count += type(event) not in _ENDS
+            if count > MAX_VALUES:
                 _too_many(reader, event.start_mark)
                 return [], reader.problems
             if not _take(reader, event):

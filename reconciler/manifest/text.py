@@ -19,7 +19,7 @@ def decode(text: bytes, source: str) -> tuple[str | None, list[Problem]]:
     """The text, or the one problem that stops reading: too large, not UTF-8, control characters."""
 
     def refuse(offset: int, what: str, why: str, remedy: str) -> tuple[None, list[Problem]]:
-        before = text[:offset].decode("utf-8", "replace")
+        before = text[:offset].decode("utf-8", "replace").removeprefix("\ufeff")
         place = Place(source, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
         return None, [Problem(place, what, why, remedy)]
 
@@ -62,6 +62,7 @@ _REMEDIES = {
         "Put a value that holds `: ` in quotes, or check the indentation."
     ),
     "found character that cannot start any token": "Indent with spaces, not tabs; quote what starts with @, ` or %.",
+    "found a tab character that violates indentation": "Indent with spaces, not tabs.",
     "did not find expected ',' or ']'": "Close the list with `]`.",
     "did not find expected ',' or '}'": "Close the block with `}`.",
     "found unexpected end of stream": "Close the quotes.",
@@ -74,5 +75,11 @@ def syntax_problem(error: yaml.YAMLError, source: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
     reason = str(getattr(error, "problem", None) or "it can't be read")
     place = Place(source, mark.line + 1, mark.column + 1) if mark is not None else Place(source, 1, 1)
-    remedy = _REMEDIES.get(reason, "Check the quotes, brackets and indentation here.")
+    began = getattr(error, "context_mark", None)
+    if began is not None and mark is not None and began.line != mark.line:
+        context = str(getattr(error, "context", None) or "in what")
+        reason, told = f"{reason}, {context} that began at {began.line + 1}:{began.column + 1}", reason
+    else:
+        told = reason
+    remedy = _REMEDIES.get(told, "Check the quotes, brackets and indentation here.")
     return Problem(place, "not YAML", reason, remedy)

@@ -328,7 +328,11 @@ def test_in_a_folder_one_bad_file_stops_no_other(tmp_path) -> None:
 
 
 def test_files_and_folders_that_cannot_be_read(tmp_path) -> None:
-    for path, words in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "is a folder"), (tmp_path / "a\0b", "the file")):
+    for path, words in (
+        (tmp_path / "none.yaml", "no such file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "a\0b", "the file"),
+    ):
         with pytest.raises(ManifestError, match=words) as caught:
             load_file(path)
         assert len(caught.value.problems) == 1
