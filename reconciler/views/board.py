@@ -112,7 +112,7 @@ def _title(state: Board, now: float, well: int, failed: int, running: int, waiti
 
 
 def _row(action: Action, state: State, now: float) -> Text:
-    what = words.does(action)
+    what = words.brief(action)
     told = f": {words.clean(state.what)}" if state.what else ""
     if state.result is not None:
         sign, word = words.RESULTS[state.result]

@@ -95,7 +95,7 @@ def outcome_markdown(outcome: Outcome, *, limit: int = MOST_CHARS) -> str:
     rows = (
         (
             words.RESULTS[d.result][1],
-            prose(words.does(d.action)),
+            prose(words.brief(d.action)),
             words.lasting(d.took) if d.took else "",
             prose(d.why),
             _remedy(d.remedy),

@@ -78,7 +78,7 @@ def outcome_headline(outcome: Outcome) -> str:
 def _done(page: Page, done: Done) -> None:
     sign, word = words.RESULTS[done.result]
     took = f" ({words.lasting(done.took)})" if done.took else ""
-    page.line((sign, RESULT_STYLES[done.result]), f" {word}: ", words.does(done.action) + took, indent=2, hang=6)
+    page.line((sign, RESULT_STYLES[done.result]), f" {word}: ", words.brief(done.action) + took, indent=2, hang=6)
     if done.why and done.result is not Result.DONE:
         page.line(done.why, indent=6)
     if done.result not in WELL:
@@ -121,13 +121,14 @@ def _ending(outcome: Outcome) -> tuple[str | tuple[str, str], ...]:
 
 def progress_line(event: Event, *, started_at: float | None = None, ascii: bool = False) -> str:
     """One line (no newline) for logs and pipes: when, what, and how it went."""
-    when = words.utc(event.at, day=False) if started_at is None else f"{f'+{words.lasting(event.at - started_at)}':<8}"
+    when = words.utc(event.at, day=False) if started_at is None else f"{f'+{words.lasting(event.at - started_at)}':<12}"
     told = words.clean(event.what)
     if event.action is not None:
-        what = words.does(event.action)
+        what = words.brief(event.action)
         if event.result is not None:
             sign, word = words.RESULTS[event.result]
             what = f"{sign} {word}: {what}"
+            told = told.removeprefix(f"{event.result}:").removeprefix(f"{word}:").strip()
         told = f"{what}: {told}" if told else what
     line = f"{when}  {told}"
     return words.fold(line) if ascii else line

@@ -121,9 +121,8 @@ def evidence(page: Page, diagnosis: Diagnosis, at: float) -> None:
         )
         if member.voided is not None:
             page.line(f"a sign of life made this void: {proof(member.voided, at)}", indent=6, hang=8)
-    told = {m.name for m in diagnosis.members}
     for sign in diagnosis.signs:
-        if sign not in told:  # a bare member name is for the planner; its line above says it in words
+        if " " in sign.strip():  # bare names and addresses are for the planner; the lines above say them in words
             page.line(f"also: {sign}", indent=2, hang=8)
 
 

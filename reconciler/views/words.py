@@ -175,6 +175,11 @@ def does(action: Action) -> str:
     assert_never(verb)
 
 
+def brief(action: Action) -> str:
+    """What an action does, where it is said many times: "fence xen01"."""
+    return f"fence {name(action.target.name)}" if action.verb is Verb.FENCE else does(action)
+
+
 MANY: Final = {
     Verb.START: ("start {n}{to}", " on "),
     Verb.RESUME: ("resume {n}{to}", " on "),
