@@ -11,13 +11,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core import evidence
+from reconciler.core.evidence import LoginAnswer, Survey
 from reconciler.core.model import Host, Pool, PoolState, PowerState, Sr, Vm
-from reconciler.core.wanted import FenceDevice, MemberState, SecretRef, SelectorKind, WantedState
+from reconciler.core.plan import Status
+from reconciler.core.planner import make_plan
+from reconciler.core.wanted import FenceDevice, MemberState, SecretRef, SelectorKind, Wanted, WantedState
 from reconciler.manifest import load
 from reconciler.manifest.export import export_yaml, scalar
 from reconciler.xapi.read import read_pool
 from tests.manifest.build import FINGERPRINT
 
+NOW = 1_700_000_000.0
 SHARED = Path(os.environ.get("XENREC_SHARED", Path(__file__).parents[3] / "shared"))
 POOLS = sorted((SHARED / "pools" / "modern").glob("*.json"))
 
@@ -50,6 +55,31 @@ def pool(hosts: list[Host], vms: list[Vm] = (), srs: list[Sr] = (), **kw: Any) -
     )  # fmt: skip
 
 
+def everybody_well(state: PoolState, loaded: Wanted) -> Survey:
+    """A survey in which the master acts and everybody else follows it."""
+    assert state.master is not None
+    master = state.master.address
+    return Survey(
+        NOW,
+        tuple(
+            evidence.Testimony(m.name, m.address, NOW, LoginAnswer.MASTER, tcp=True, pool_uuid=state.pool.uuid)
+            if m.address == master
+            else evidence.Testimony(
+                m.name,
+                m.address,
+                NOW,
+                LoginAnswer.SLAVE,
+                follows=master,
+                local_login=True,
+                is_emergency=False,
+                reaches_master=True,
+                tcp=True,
+            )
+            for m in loaded.members
+        ),
+    )
+
+
 class Recorded:
     """A session that answers from a pool database."""
 
@@ -65,19 +95,22 @@ class Recorded:
 @pytest.mark.skipif(not POOLS, reason="the real pool databases are not here (set XENREC_SHARED)")
 @pytest.mark.parametrize("path", POOLS, ids=lambda p: p.stem)
 def test_a_real_pool_is_exported_as_it_is(path: Path) -> None:
-    state = read_pool(Recorded(json.loads(path.read_text())), now=1_700_000_000.0)  # type: ignore[arg-type]
+    state = read_pool(Recorded(json.loads(path.read_text())), now=NOW)  # type: ignore[arg-type]
     pins = {h.address: FINGERPRINT for h in state.hosts.values()}
     loaded = load(export_yaml(state, fingerprints=pins).encode(), "export.yaml")
     assert loaded.notes == ()
     check(state, loaded)
+    plan = make_plan(loaded, everybody_well(state, loaded), now=NOW, state=state)
+    assert (plan.status, plan.actions, plan.withheld, plan.unmet) == (Status.CLEAN, (), (), ())
 
 
-def check(state: PoolState, loaded: Any) -> None:
+def check(state: PoolState, loaded: Wanted) -> None:
     """Every wish is what is, and every guest has one."""
     by_member = {m.name: state.host_named(m.name) for m in loaded.members}
     assert None not in by_member.values()
     assert {h.ref for h in by_member.values() if h} == set(state.hosts)
     assert loaded.uuid == state.pool.uuid
+    assert loaded.master is not None
     assert by_member[loaded.master.host] == state.master
     assert set(loaded.master.successors) == set(by_member) - {loaded.master.host}
     for wish, ref in (
