@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from reconciler.core.evidence import (
     BmcPower,
     Certificate,
+    CertificateKind,
     Diagnosis,
     Incident,
     Judged,
@@ -22,7 +23,7 @@ from reconciler.core.evidence import (
 )
 from reconciler.core.model import PoolState
 from reconciler.core.wanted import Member, MemberState, Wanted
-from reconciler.core.words import address_host, count, names
+from reconciler.core.words import address_host, count, names, utc
 
 _LIFE = {
     LoginAnswer.REFUSED: "its host answers but its toolstack does not (connection refused)",
@@ -70,14 +71,20 @@ def judge_member(
         BmcPower.NONE: "no fence agent is declared to ask",
     }[t.bmc]
     if certificate is not None and t.bmc is BmcPower.ON:
-        words = f"no answer from here, and it was {certificate.kind} dead, but {power}"
+        words = f"no answer from here; {_proof_words(certificate)}, but {power}"
         return Judged(member.name, member.address, Verdict.UNREACHABLE, words, voided=certificate)
     if certificate is not None:
-        words = f"no answer, and {certificate.kind} dead by {certificate.by}: {certificate.reason}"
+        words = f"no answer; {_proof_words(certificate)}"
         return Judged(member.name, member.address, Verdict.DEAD, words, certificate=certificate)
     if member.state is MemberState.MAINTENANCE:
         return Judged(member.name, member.address, Verdict.PLANNED_DOWN, "no answer, as its maintenance lets expect")
     return Judged(member.name, member.address, Verdict.UNREACHABLE, f"no answer from here; {power}")
+
+
+def _proof_words(certificate: Certificate) -> str:
+    if certificate.kind is CertificateKind.FENCED:
+        return f"fenced at {utc(certificate.issued_at)}"
+    return f"attested dead by {certificate.by} ({certificate.reason})"
 
 
 def _alive_words(t: Testimony) -> str:

@@ -100,7 +100,7 @@ def test_power_that_is_on_voids_an_attested_certificate_so_that_the_host_is_fenc
     made = plan(wanted(), None, {"xen01": "silent on"}, master=None, certificates=[certificate("xen01")])
     assert verbs(made) == ["fence xen01", "promote xen02", "recover-members lab"]
     assert made.certificates == ()
-    assert "was attested dead, but its BMC says that power is on" in made.diagnosis.members[0].why
+    assert "attested dead by op (seen off), but its BMC says that power is on" in made.diagnosis.members[0].why
 
 
 def test_a_member_that_still_reaches_the_master_means_that_we_are_cut_off() -> None:
