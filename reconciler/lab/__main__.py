@@ -142,9 +142,9 @@ def write(file: Path, text: str) -> None:
 
 def explain(error: Exception) -> str:
     """An error of the start as one line with its remedy."""
-    if isinstance(error, PermissionError) and error.filename:
-        return f"{error.filename}: not permitted: choose another with --port, or a directory of yours with --dir"
     if isinstance(error, OSError) and error.filename and ":" in str(error.filename):
+        if isinstance(error, PermissionError):
+            return f"{error.filename}: not permitted to you: leave --port at auto, or choose one above 1023"
         return f"{error.filename}: {error.strerror}: choose other addresses with --address, or a port with --port"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
