@@ -24,7 +24,8 @@ from reconciler.lab.engine import Lab
 from reconciler.lab.seed import Seed
 from reconciler.lab.served_client import MANIFEST, PASSWORD, REQUEST, STATE
 from reconciler.lab.served_manifest import guests, manifest
-from reconciler.lab.server import HTTPS, ServedLab
+from reconciler.lab.served_port import HTTPS
+from reconciler.lab.server import ServedLab
 from reconciler.lab.timing import Release, Timing
 
 log = logging.getLogger("reconciler.lab")

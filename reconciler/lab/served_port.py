@@ -15,6 +15,9 @@ import socket
 from collections.abc import Callable
 from enum import StrEnum
 
+HTTPS, HTTP, SSH = 443, 80, 22
+FALLBACK_PORT = 8443
+"""HTTPS where 443 is not ours to have."""
 BACKLOG = 512
 log = logging.getLogger(__name__)
 
@@ -145,3 +148,27 @@ def _connected(connection: socket.socket) -> bool:
         connection.getpeername()
         return True
     return False
+
+
+def greet(connection: socket.socket) -> None:
+    """What a client of port 22 gets: a greeting, then the end."""
+    with contextlib.suppress(OSError):
+        connection.send(b"SSH-2.0-xenrec-lab\r\n")
+    connection.close()
+
+
+def choose_port(addresses: list[str], wanted: int | None) -> int:
+    """The first port that can be bound on every address: `wanted`, or 443 and then 8443. Raises OSError."""
+    candidates = [wanted] if wanted is not None else [HTTPS, FALLBACK_PORT]
+    trouble: OSError | None = None
+    for port in candidates:
+        try:
+            for address in addresses:
+                bind(address, port).close()
+        except OSError as error:
+            trouble = error
+            trouble.filename = f"{address}:{port}"
+            continue
+        return port
+    assert trouble is not None
+    raise trouble

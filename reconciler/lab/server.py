@@ -23,11 +23,9 @@ from reconciler.lab import wire
 from reconciler.lab.calls import EMERGENCY_CALLS
 from reconciler.lab.engine import Lab, LabHost, Reply
 from reconciler.lab.served_http import Connection, Request
-from reconciler.lab.served_port import Port, PortState, bind
+from reconciler.lab.served_port import HTTP, HTTPS, SSH, Port, PortState, bind, choose_port, greet
 from reconciler.lab.tls import Identity, identity
 
-HTTPS, HTTP, SSH = 443, 80, 22
-FALLBACK_PORT = 8443
 TICK = 0.02
 """Seconds between looks at the lab's clock where nothing calls for an earlier one."""
 SHORTEST_TICK = 0.002
@@ -340,27 +338,3 @@ class ServedLab:
         if due is not None:
             wait = min(TICK, max(SHORTEST_TICK, due - self.lab_time()))
         self._timer = self._loop.call_later(wait, self._tick)
-
-
-def greet(connection: socket.socket) -> None:
-    """What a client of port 22 gets: a greeting, then the end."""
-    with contextlib.suppress(OSError):
-        connection.send(b"SSH-2.0-xenrec-lab\r\n")
-    connection.close()
-
-
-def choose_port(addresses: list[str], wanted: int | None) -> int:
-    """The first port that can be bound on every address: `wanted`, or 443 and then 8443. Raises OSError."""
-    candidates = [wanted] if wanted is not None else [HTTPS, FALLBACK_PORT]
-    trouble: OSError | None = None
-    for port in candidates:
-        try:
-            for address in addresses:
-                bind(address, port).close()
-        except OSError as error:
-            trouble = error
-            trouble.filename = f"{address}:{port}"
-            continue
-        return port
-    assert trouble is not None
-    raise trouble

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.lab.__main__ import explain, make_lab, password
-from reconciler.lab.served_port import bind
-from reconciler.lab.server import choose_port
+from reconciler.lab.served_port import bind, choose_port
 from reconciler.lab.timing import Release, Timing
 from reconciler.lab.tls import identity
 from tests.lab.served.conftest import first_address, free_port
