@@ -28,6 +28,7 @@ from reconciler.execute.bench import (
     refused,
 )
 from reconciler.execute.desk import MasterLost, same_address
+from reconciler.execute.faults import explain
 from reconciler.execute.look import Look, look
 from reconciler.execute.proof import Prover
 
@@ -104,13 +105,9 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return watch(bench, action, candidate, sent, sure=False)
     if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis):
         return why
-    try:
-        local = bench.sessions.local(candidate.address)
-    except XapiFailure as failure:
-        told = bench.explain(failure)
-        return refused(action, f"{candidate.name} refuses a local session: {told.sentence}", told.remedy)
-    except TransportFault as fault:
-        return refused(action, f"{candidate.name} gives no local session: {fault}", "plan again")
+    local = _local_session(bench, action, candidate)
+    if isinstance(local, Done):
+        return local
     try:
         # The last thing before the call, and asked anew: between survey and now the old master may have come back.
         if doubt := prover.doubt(action, fresh=True):
@@ -118,6 +115,20 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return _transition(bench, action, candidate, lost, local)
     finally:
         local.close()
+
+
+def _local_session(bench: Bench, action: Action, candidate: Member) -> Session | Done:
+    """A local session on the candidate, asked for once more where the answer was lost; or why there is none."""
+    for attempt in (1, 2):
+        try:
+            return bench.sessions.local(candidate.address)
+        except XapiFailure as failure:
+            told = explain(failure, lambda _, ref: ref)
+            return refused(action, f"{candidate.name} refuses a local session: {told.sentence}", told.remedy)
+        except TransportFault as fault:
+            if attempt == 2 or not fault.sent:
+                return refused(action, f"{candidate.name} gives no local session: {fault}", "plan again")
+    raise AssertionError("unreachable")
 
 
 def _transition(bench: Bench, action: Action, candidate: Member, lost: Member, local: Session) -> Done:
@@ -137,7 +148,7 @@ def _transition(bench: Bench, action: Action, candidate: Member, lost: Member, l
         local.call(TRANSITION, deadline=60.0)
         bench.reply(action, TRANSITION, "accepted")
     except XapiFailure as failure:
-        told = bench.explain(failure)
+        told = explain(failure, lambda _, ref: ref)  # there is no master to look names up at
         bench.reply(action, TRANSITION, failure.code)
         # Its one check comes before its first effect (sheet §2.1); any other error may have come after it.
         if failure.code == "INTERNAL_ERROR":

@@ -154,20 +154,30 @@ class Desk:
         self.again()
 
     def _login(self) -> Session:
-        try:
-            session = self._sessions.login(self.address)
-        except XapiFailure as failure:
-            if failure.code == "HOST_IS_SLAVE":
-                follows = failure.params[0] if failure.params else "another host"
-                raise MasterLost(f"{self.address} is a member of {follows} now", deposed=True) from failure
-            raise MasterLost(f"{self.address} accepts no login ({failure.code})") from failure
-        except TransportFault as fault:
-            raise MasterLost(f"{self.address} does not answer ({fault})") from fault
-        self._check(session)
-        return session
+        """Log in and check the pool; once more where an answer was lost, for neither changes anything."""
+        for attempt in (1, 2):
+            try:
+                session = self._sessions.login(self.address)
+            except XapiFailure as failure:
+                if failure.code == "HOST_IS_SLAVE":
+                    follows = failure.params[0] if failure.params else "another host"
+                    raise MasterLost(f"{self.address} is a member of {follows} now", deposed=True) from failure
+                raise MasterLost(f"{self.address} accepts no login ({failure.code})") from failure
+            except TransportFault as fault:
+                if fault.sent and attempt == 1:
+                    continue
+                raise MasterLost(f"{self.address} does not answer ({fault})") from fault
+            try:
+                self._check(session)
+            except MasterLost as lost:
+                if lost.deposed or attempt == 2:
+                    raise
+                continue
+            return session
+        raise AssertionError("unreachable")
 
     def _check(self, session: Session) -> None:
-        """That it serves our pool and holds its office: pool.master is the host at this address."""
+        """That it serves our pool; it is logged out if not."""
         try:
             pools: dict[str, Json] = dict(session.call("pool.get_all_records", deadline=self._deadline))
         except (XapiFailure, TransportFault) as fault:
