@@ -5,8 +5,9 @@ Imports nothing of the rest of the package. Lab is the whole of it; what it serv
 
 from reconciler.lab import api as _api  # enters every call in the table
 from reconciler.lab.calls import METHODS, lookup, result_type
-from reconciler.lab.engine import Lab, LabHost, Reply
+from reconciler.lab.engine import Lab
 from reconciler.lab.errors import BmcSilent, Failure
+from reconciler.lab.hosts import LabHost, Reply
 from reconciler.lab.physical import Domain, Harm
 from reconciler.lab.schema import NULL, SCHEMA, date_fields, int_fields
 from reconciler.lab.seed import Seed

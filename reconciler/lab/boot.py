@@ -148,12 +148,13 @@ def _watch_hosts(ts: Toolstack) -> Steps:
 def _collect_garbage(ts: Toolstack, db: Database) -> None:
     """Finished tasks go after a while or when there are too many, idle sessions after a day (sheet §7.4, §8.1)."""
     timing, now = ts.lab.timing, ts.lab.now
-    finished = [ref for ref in ts.finished if ref in db.tables["task"]]
+    desk = ts.desk
+    finished = [ref for ref in desk.finished if ref in db.tables["task"]]
     surplus = max(0, len(finished) - timing.max_tasks)
     for number, ref in enumerate(finished):
-        if number < surplus or now - ts.finished[ref] > timing.task_kept:
+        if number < surplus or now - desk.finished[ref] > timing.task_kept:
             db.delete("task", ref)
-    ts.finished = {ref: at for ref, at in ts.finished.items() if ref in db.tables["task"]}
+    desk.finished = {ref: at for ref, at in desk.finished.items() if ref in db.tables["task"]}
     idle = [ref for ref, info in ts.sessions.items() if now - info.last_active > timing.session_idle]
     for ref in idle:
         del ts.sessions[ref]

@@ -1,14 +1,15 @@
-"""The lab: hosts, links, a clock, and the calls that go between them (see README of the package for the two worlds)."""
+"""The lab: hosts, links, a clock, and the calls that go between them."""
 
 from __future__ import annotations
 
 import random
 import uuid as uuids
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.lab.database import Database, Snapshot
-from reconciler.lab.errors import BmcSilent, Failure
+from reconciler.lab.errors import BmcSilent
+from reconciler.lab.hosts import LabHost, Reply
 from reconciler.lab.kernel import Event, Kernel, Steps
 from reconciler.lab.physical import Box, Domain, Harm, World
 from reconciler.lab.records import disks_of
@@ -18,94 +19,8 @@ from reconciler.lab.timing import Release, Timing
 from reconciler.lab.toolstack import Toolstack, Unreachable
 
 Json = Any
-XAPI_PORTS = (80, 443)
 
-
-class Reply:
-    """What came of a submitted call. Exactly one of `value`, `failure` and `transport` means something once `done`;
-    a call that nobody ever answers is never done.
-
-    `transport` is "refused", "unreachable" or "dropped"; times in virtual UTC seconds. Values are the caller's own.
-    """
-
-    __slots__ = ("_watchers", "done", "failure", "finished_at", "method", "sent_at", "transport", "value")
-
-    def __init__(self, method: str, sent_at: float) -> None:
-        self.method = method
-        self.sent_at = sent_at
-        self.done = False
-        self.value: Json = None
-        self.failure: tuple[str, list[str]] | None = None
-        self.transport: str | None = None
-        self.finished_at = 0.0
-        self._watchers: list[Callable[[Reply], None]] = []
-
-    def on_done(self, watcher: Callable[[Reply], None]) -> None:
-        """Call `watcher` when done (at once if it is)."""
-        if self.done:
-            watcher(self)
-        else:
-            self._watchers.append(watcher)
-
-    def finish(
-        self, at: float, *, value: Json = None, failure: Failure | None = None, transport: str | None = None
-    ) -> None:
-        """The answer arrives; a second one is ignored."""
-        if self.done:
-            return
-        self.done = True
-        self.finished_at = at
-        self.value = value
-        self.failure = (failure.code, list(failure.params)) if failure else None
-        self.transport = transport
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher(self)
-
-
-class LabHost:
-    """One host: its place in the physical world and what its disk remembers.
-
-    `role` is pool.conf: "master", "slave:<address>" or "broken". `disk` is state.db: a master's own flushed database,
-    a member's last backup.
-    """
-
-    def __init__(self, lab: Lab, name: str, uuid: str, address: str, role: str, disk: Snapshot) -> None:
-        self._lab = lab
-        self.name = name
-        self.uuid = uuid
-        self.address = address
-        self.role = role
-        self.disk = disk
-        self.up = True
-        """The operating system answers the network."""
-        self.wanted = True
-        """The supervisor keeps the toolstack running."""
-        self.hung = False
-        self.ha_armed = False
-        self.just_became_master = False
-        self.toolstack: Toolstack | None = None
-        self.messages: dict[str, dict[str, Any]] = {}
-        """Stored as files of this host, not in the database (sheet §9)."""
-        self.message_ages: dict[str, int] = {}
-
-    @property
-    def powered(self) -> bool:
-        """It has power."""
-        return self._lab.world.boxes[self.name].powered
-
-    @property
-    def toolstack_state(self) -> str:
-        """In a word, for people: running, starting, stopped, hung, booting, off."""
-        if not self.powered:
-            return "off"
-        if not self.up:
-            return "booting"
-        if self.hung:
-            return "hung"
-        if self.toolstack is None:
-            return "stopped" if not self.wanted else "starting"
-        return "running" if self.toolstack.api_up else "starting"
+__all__ = ["Lab", "LabHost", "Reply"]
 
 
 class Lab:
@@ -241,7 +156,7 @@ class Lab:
             ts = host.toolstack
             if ts is not None and ts.db is not None:
                 return str(ts.db.pool()[1]["name_label"])
-        tables = next(iter(self._hosts.values())).disk.tables
+        tables = max(self._hosts.values(), key=lambda h: h.disk.taken_at).disk.tables
         return str(next(iter(tables["pool"].values()))["name_label"])
 
     def at(self, address: str) -> LabHost | None:
@@ -271,7 +186,7 @@ class Lab:
         if ts is None or not ts.api_up:
             reply.finish(self.now, transport="refused")
             return
-        ts.dispatch(reply, method, params, source)
+        ts.desk.dispatch(reply, method, params, source)
 
     def tcp(self, address: str, port: int, source: str = "client") -> str:
         """What connecting to a port does: "open", "refused", "unreachable" or "timeout". Takes no virtual time."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import random
-import uuid as uuids
 from collections.abc import Sequence
 from typing import Any
 
-from reconciler.lab.database import Record, relink
+from reconciler.lab.database import relink
+from reconciler.lab.generate_parts import (
+    GIB,
+    Builder,
+    Tables,
+    add_hosts,
+    add_iso_sr,
+    add_local_sr,
+    add_networks,
+    add_shared_sr,
+    add_template,
+    add_vdi,
+)
 from reconciler.lab.records import guest_metrics
-from reconciler.lab.rules import MIB, allowed_operations, memory_overhead
-from reconciler.lab.schema import NULL, blank
-from reconciler.lab.wiretext import date
-
-GIB = 1 << 30
-Tables = dict[str, dict[str, Record]]
+from reconciler.lab.rules import allowed_operations, memory_overhead
+from reconciler.lab.schema import NULL
 
 ROLES: tuple[tuple[str, int, int, str], ...] = (
     ("web", 2, 2, "web"),
@@ -27,25 +33,6 @@ ROLES: tuple[tuple[str, int, int, str], ...] = (
     ("log", 4, 2, "infra"),
 )
 """(name, GiB, VCPUs, tag)"""
-
-
-class _Builder:
-    """Collects records; the same seed makes the same pool."""
-
-    def __init__(self, random_seed: int) -> None:
-        from reconciler.lab.schema import SCHEMA  # noqa: PLC0415 - only here
-
-        self.rng = random.Random(random_seed)  # noqa: S311 - repeatable on purpose
-        self.tables: Tables = {c: {} for c in SCHEMA}
-
-    def uuid(self) -> str:
-        return str(uuids.UUID(int=self.rng.getrandbits(128), version=4))
-
-    def add(self, cls: str, **values: Any) -> str:
-        uuid = self.uuid()
-        ref = f"OpaqueRef:{self.uuid()}"
-        self.tables[cls][ref] = {**blank(cls), "uuid": uuid, **values}
-        return ref
 
 
 def generate(
@@ -72,14 +59,14 @@ def generate(
     """
     if hosts < 1 or vms < 0:
         raise ValueError(f"{hosts} hosts and {vms} VMs make no pool")
-    b = _Builder(random_seed)
+    b = Builder(random_seed)
     sizes = _names(vms)
     memory = memory_per_host or _memory(sizes, hosts, spare_hosts, running_fraction)
-    host_refs = _hosts(b, hosts, first_address, memory, cpus)
-    networks = _networks(b, host_refs)
-    srs = [_shared_sr(b, label, host_refs) for label in shared_srs]
-    local = {ref: _local_sr(b, ref) for ref in host_refs}
-    iso = _iso_sr(b, host_refs) if iso_sr else None
+    host_refs = add_hosts(b, hosts, first_address, memory, cpus)
+    networks = add_networks(b, host_refs)
+    srs = [add_shared_sr(b, label, host_refs) for label in shared_srs]
+    local = {ref: add_local_sr(b, ref) for ref in host_refs}
+    iso = add_iso_sr(b, host_refs) if iso_sr else None
     b.add(
         "pool",
         name_label=name,
@@ -91,7 +78,7 @@ def generate(
         ha_cluster_stack="xhad",
         other_config={"memory-ratio-hvm": "0.25", "memory-ratio-pv": "0.25"},
     )
-    _template(b)
+    add_template(b)
     _guests(b, sizes, host_refs, srs, local, networks, running_fraction, local_fraction)
     if iso is not None:
         _cd(b, iso)
@@ -121,169 +108,8 @@ def _memory(sizes: list[tuple[str, int, int, str]], hosts: int, spare: int, runn
     return -(-gib // 16) * 16 * GIB
 
 
-def _hosts(b: _Builder, count: int, first: str, memory: int, cpus: int) -> list[str]:
-    from reconciler.lab.seed import addresses  # noqa: PLC0415 - seed imports this module
-
-    refs = []
-    width = max(2, len(str(count)))
-    for number, address in enumerate(addresses(first, count), start=1):
-        label = f"xen{number:0{width}d}"
-        metrics = b.add(
-            "host_metrics", memory_total=memory, memory_free=memory // 2, live=True, last_updated=date(1_699_990_000)
-        )
-        ref = b.add(
-            "host",
-            name_label=label,
-            name_description="Default install",
-            hostname=label,
-            address=address,
-            enabled=True,
-            metrics=metrics,
-            memory_overhead=768 * MIB,
-            API_version_major=2,
-            API_version_minor=21,
-            API_version_vendor="XenSource",
-            software_version={
-                "product_version": "8.3.0",
-                "product_brand": "XCP-ng",
-                "platform_name": "XCP",
-                "platform_version": "3.4.0",
-                "xapi": "24.16",
-                "xapi_build": "24.16.0",
-                "xen": "4.17.4",
-            },
-            capabilities=["xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_32p", "hvm-3.0-x86_64"],
-            cpu_info={"cpu_count": str(cpus), "socket_count": "1", "vendor": "GenuineIntel", "speed": "2400.000"},
-            virtual_hardware_platform_versions=[0, 1, 2],
-            sched_policy="credit",
-            edition="xcp-ng",
-            other_config={"agent_start_time": "1699990000.", "boot_time": "1699980000."},
-            allowed_operations=["vm_migrate", "provision", "vm_resume", "evacuate", "vm_start"],
-        )
-        for cpu in range(cpus):
-            b.add("host_cpu", host=ref, number=cpu, vendor="GenuineIntel", speed=2400, modelname="Simulated CPU")
-        _control_domain(b, ref, label, min(4, cpus))
-        refs.append(ref)
-    return refs
-
-
-def _control_domain(b: _Builder, host: str, label: str, vcpus: int) -> None:
-    size = 4 * GIB
-    metrics = b.add("VM_metrics", memory_actual=size, VCPUs_number=vcpus, start_time=date(1_699_980_000))
-    ref = b.add(
-        "VM",
-        name_label=f"Control domain on host: {label}",
-        power_state="Running",
-        resident_on=host,
-        affinity=host,
-        domid=0,
-        is_control_domain=True,
-        metrics=metrics,
-        memory_static_max=size,
-        memory_dynamic_max=size,
-        memory_dynamic_min=size,
-        memory_static_min=size,
-        memory_target=size,
-        VCPUs_max=vcpus,
-        VCPUs_at_startup=vcpus,
-        domain_type="pv",
-    )
-    b.tables["host"][host]["control_domain"] = ref
-
-
-def _networks(b: _Builder, hosts: list[str]) -> list[str]:
-    """Two networks with a PIF on every host; the first carries management."""
-    refs = []
-    for number in range(2):
-        ref = b.add(
-            "network",
-            name_label=f"Pool-wide network associated with eth{number}",
-            bridge=f"xenbr{number}",
-            MTU=1500,
-            managed=True,
-        )
-        refs.append(ref)
-        for index, host in enumerate(hosts):
-            b.add(
-                "PIF",
-                device=f"eth{number}",
-                network=ref,
-                host=host,
-                MAC=f"02:16:3e:{number:02x}:{index >> 8:02x}:{index & 255:02x}",
-                MTU=1500,
-                VLAN=-1,
-                physical=True,
-                currently_attached=True,
-                IP=b.tables["host"][host]["address"] if number == 0 else "",
-                ip_configuration_mode="Static" if number == 0 else "None",
-                management=number == 0,
-            )
-    return refs
-
-
-def _pbd(b: _Builder, sr: str, host: str, config: dict[str, str]) -> None:
-    b.add("PBD", SR=sr, host=host, device_config=config, currently_attached=True)
-
-
-def _shared_sr(b: _Builder, label: str, hosts: list[str]) -> str:
-    nfs = label.startswith("nfs")
-    ref = b.add(
-        "SR",
-        name_label=label,
-        type="nfs" if nfs else "lvmoiscsi",
-        content_type="user",
-        shared=True,
-        physical_size=20 << 40,
-    )
-    config = {"server": "10.0.0.50", "serverpath": f"/{label}"} if nfs else {"target": "10.0.0.51", "port": "3260"}
-    for host in hosts:
-        _pbd(b, ref, host, config)
-    return ref
-
-
-def _local_sr(b: _Builder, host: str) -> str:
-    ref = b.add("SR", name_label="Local storage", type="lvm", content_type="user", physical_size=1 << 40)
-    _pbd(b, ref, host, {"device": "/dev/sda3"})
-    return ref
-
-
-def _iso_sr(b: _Builder, hosts: list[str]) -> str:
-    ref = b.add("SR", name_label="ISO library", type="iso", content_type="iso", shared=True, physical_size=1 << 40)
-    for host in hosts:
-        _pbd(b, ref, host, {"location": "10.0.0.50:/iso", "type": "nfs_iso"})
-    for label in ("debian-12.iso", "guest-tools.iso"):
-        _vdi(b, ref, label, 4 * GIB, read_only=True)
-    return ref
-
-
-def _vdi(b: _Builder, sr: str, label: str, size: int, *, read_only: bool = False) -> str:
-    ref = b.add(
-        "VDI", name_label=label, SR=sr, virtual_size=size, physical_utilisation=size, managed=True, read_only=read_only
-    )
-    b.tables["VDI"][ref]["location"] = b.tables["VDI"][ref]["uuid"]
-    return ref
-
-
-def _template(b: _Builder) -> None:
-    b.add(
-        "VM",
-        name_label="Debian Bookworm 12",
-        is_a_template=True,
-        is_default_template=True,
-        memory_static_max=2 * GIB,
-        memory_dynamic_max=2 * GIB,
-        memory_dynamic_min=2 * GIB,
-        memory_static_min=GIB,
-        VCPUs_max=1,
-        VCPUs_at_startup=1,
-        HVM_boot_policy="BIOS order",
-        domain_type="hvm",
-        metrics=b.add("VM_metrics"),
-    )
-
-
 def _guests(
-    b: _Builder,
+    b: Builder,
     sizes: list[tuple[str, int, int, str]],
     hosts: list[str],
     srs: list[str],
@@ -302,7 +128,7 @@ def _guests(
         sr = local[host] if index in on_local else srs[0 if index % 3 else -1] if len(srs) > 1 else srs[0]
         runs = running[index]
         ref = _guest(b, label, size, vcpus, tag, host if runs else None, host, networks[0], domids)
-        disk = _vdi(b, sr, f"{label}-disk", (size + 18) * GIB)
+        disk = add_vdi(b, sr, f"{label}-disk", (size + 18) * GIB)
         if runs:
             b.tables["VDI"][disk]["sm_config"] = {f"host_{host}": "RW"}
         b.add(
@@ -357,7 +183,7 @@ def _spread(count: int, fraction: float) -> list[bool]:
 
 
 def _guest(
-    b: _Builder,
+    b: Builder,
     label: str,
     size: int,
     vcpus: int,
@@ -404,7 +230,7 @@ def _guest(
     return ref
 
 
-def _cd(b: _Builder, iso: str) -> None:
+def _cd(b: Builder, iso: str) -> None:
     """One running VM has a disc in its drive."""
     tables = b.tables
     disc = next(ref for ref, r in tables["VDI"].items() if r["SR"] == iso)

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def describe(lab: Lab) -> dict[str, Any]:
-    """The physical world, and the recorded one as an acting master has it (with none: as the first disk has it).
+    """The physical world, and the recorded one as an acting master has it (with none: as the newest copy has it).
 
     `master` names the host whose database this is; `masters` all that act as one now. Times in virtual UTC seconds.
     """
     masters = [h.name for h in lab.masters()]
-    source = lab.hosts[masters[0]] if masters else next(iter(lab.hosts.values()))
+    source = lab.hosts[masters[0]] if masters else max(lab.hosts.values(), key=lambda h: h.disk.taken_at)
     ts = source.toolstack
     db = ts.db if ts is not None and ts.db is not None else Database.restore(source.disk)
     _, pool = db.pool()

@@ -37,24 +37,31 @@ POWER_STATES: dict[str, tuple[str, ...]] = {
 
 NEEDS_TOOLS = frozenset({"clean_shutdown", "clean_reboot", "suspend", "pool_migrate"})
 OVERRIDES = frozenset({"hard_shutdown", "hard_reboot"})
-LISTED = (
-    "start",
-    "start_on",
-    "pause",
-    "unpause",
-    "suspend",
-    "resume",
-    "resume_on",
-    "clean_shutdown",
-    "clean_reboot",
-    "hard_reboot",
-    "hard_shutdown",
-    "shutdown",
-    "pool_migrate",
-    "destroy",
-    "clone",
-    "copy",
-)
+LISTED: dict[str, tuple[str, ...]] = {
+    "Running": (
+        *(
+            "metadata_export",
+            "changing_VCPUs_live",
+            "changing_dynamic_range",
+            "migrate_send",
+            "pool_migrate",
+            "suspend",
+        ),
+        *("hard_reboot", "hard_shutdown", "clean_reboot", "clean_shutdown", "pause", "checkpoint", "snapshot"),
+    ),
+    "Halted": (
+        *("create_vtpm", "destroy", "metadata_export", "export", "make_into_template", "changing_NVRAM"),
+        *("changing_shadow_memory", "changing_static_range", "changing_dynamic_range", "migrate_send"),
+        *("start_on", "start", "copy", "clone", "snapshot"),
+    ),
+    "Paused": ("metadata_export", "unpause", "hard_reboot", "hard_shutdown", "checkpoint", "snapshot"),
+    "Suspended": (
+        *("metadata_export", "destroy", "export", "hard_shutdown", "migrate_send"),
+        *("resume_on", "resume", "checkpoint", "snapshot"),
+    ),
+}
+"""What allowed_operations lists of an idle VM by power state, as recorded."""
+OF_TEMPLATES = frozenset({"destroy", "metadata_export", "export", "copy", "clone", "snapshot"})
 
 
 def has_tools(db: Database, vm: Record) -> bool:
@@ -100,15 +107,13 @@ def check_operation(db: Database, ref: str, operation: str, *, strict: bool = Tr
 def allowed_operations(vm: Record) -> list[str]:
     """The cache in the record: depends on the VM alone, so `start` may be listed though no host fits (sheet §4.1)."""
     if vm["is_control_domain"]:
-        return ["changing_static_range", "changing_dynamic_range"]
+        return ["metadata_export", "changing_static_range", "changing_dynamic_range"]
     busy = set(vm["current_operations"].values())
     found = []
-    for operation in LISTED:
-        if vm["power_state"] not in POWER_STATES[operation] or operation in vm["blocked_operations"]:
+    for operation in LISTED[vm["power_state"]]:
+        if operation in vm["blocked_operations"] or (vm["is_a_template"] and operation not in OF_TEMPLATES):
             continue
         if busy and not (operation in OVERRIDES and not busy & OVERRIDES):
-            continue
-        if vm["is_a_template"] and operation not in ("clone", "copy", "destroy"):
             continue
         found.append(operation)
     return found

@@ -98,6 +98,8 @@ class Timing:
     """From the start of a domain until its guest tools report."""
     sr_plug: float = 0.3
     event_batch: float = 0.05
+    event_late: float = 0.5
+    """An event.from with nothing to say answers so much after its timeout (recording 01)."""
     retry_min: float = 1.0
     retry_max: float = 20.0
     retry_total: float = 7200.0
@@ -152,4 +154,5 @@ class Timing:
             vm_migrate=0.6,
             guest_tools=0.2,
             sr_plug=0.1,
+            event_late=0.1,
         )

@@ -124,6 +124,8 @@ class LabPort:
             power = self.lab.bmc(plug, "status" if action == "monitor" else action)
         except BmcSilent:
             self.wait(min(deadline, 5.0))
+            if deadline < 5.0:
+                return AgentRun(None, "", "")
             return AgentRun(1, "", "Failed: Unable to connect/login to fencing device\n")
         except ValueError:
             return AgentRun(1, "", f"Failed: Unrecognised action '{action}'\n")

@@ -80,7 +80,8 @@ def event_from(call: Call, classes: list[Any], token: str, timeout: float) -> St
         changed = call.lab.kernel.event()
         listener = _listen(db, wanted, changed.fire)
         try:
-            yield from call.lab.kernel.either(changed, until - call.now)
+            if not (yield from call.lab.kernel.either(changed, until - call.now)):
+                yield timing.event_late
         finally:
             db.listeners.remove(listener)
         if batch:

@@ -40,7 +40,7 @@ def destroy(call: Call, task: str) -> None:
     """A pending operation's task is only marked, and goes when the operation ends."""
     record = call.db.get("task", task)
     if record["status"] == "pending" and record["name_label"].startswith("Async."):
-        call.ts.doomed.add(task)
+        call.ts.desk.doomed.add(task)
     else:
         call.db.delete("task", task)
 
