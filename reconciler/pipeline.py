@@ -158,10 +158,20 @@ class Reconciler:
             allowance=self.allowance,
             failback=self.failback,
         )
+        for judged in plan.diagnosis.members:
+            if judged.voided is not None:
+                self._void(judged.voided, judged.why)
         if look.fault is not None:
             why = f"its acting master could not be read: {look.fault}"
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
         return plan
+
+    def _void(self, certificate: Certificate, why: str) -> None:
+        """A sign of life ends a certificate for good, whoever saw it: it must not come back when the host goes quiet."""
+        try:
+            self.folder.void_certificate(certificate, why)
+        except OSError as error:
+            log.warning("the certificate of %s is void, but that can't be recorded: %s", certificate.host, error)
 
     def apply(self, plan: Plan, approval: Approval) -> Outcome:
         """Perform the plan stage by stage, each planned anew from what is read, and prove the end by a last look.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -158,7 +158,8 @@ class Diagnosis:
     lost_master: str | None = None
     """When LOST: name of the member that the others follow in vain, None when it is not a declared member."""
     remedy: str = ""
-    signs: tuple[str, ...] = field(default_factory=tuple)
+    astray: tuple[str, ...] = ()
+    """When MANAGED: names of members that follow another address than the acting master's."""
 
     def of(self, name: str) -> Judged | None:
         """The verdict on the member of that name."""

@@ -54,14 +54,15 @@ def _sign_of_life(t: Testimony) -> str:
 
 
 def judge_member(
-    member: Member, t: Testimony, certificates: Iterable[Certificate], uuid: str | None, now: float
+    member: Member, t: Testimony, certificates: Iterable[Certificate], uuid: str | None, now: float, master: str = ""
 ) -> Judged:
-    """The verdict on one member from all testimonies about it and the certificates that may cover it."""
+    """The verdict on one member from all testimonies about it and the certificates that may cover it. `master` names
+    whom it follows, for people; by default its address."""
     held = [c for c in certificates if c.covers(host=member.name, address=member.address, uuid=uuid, now=now)]
     certificate = max(held, key=lambda c: c.expires_at) if held else None
     life = _sign_of_life(t)
     if t.answers:
-        return Judged(member.name, member.address, Verdict.ALIVE, _alive_words(t), voided=certificate)
+        return Judged(member.name, member.address, Verdict.ALIVE, _alive_words(t, master), voided=certificate)
     if life:
         return Judged(member.name, member.address, Verdict.SUSPECT, life, voided=certificate)
     power = {
@@ -87,12 +88,12 @@ def _proof_words(certificate: Certificate) -> str:
     return f"attested dead by {certificate.by} ({certificate.reason})"
 
 
-def _alive_words(t: Testimony) -> str:
+def _alive_words(t: Testimony, master: str = "") -> str:
     if t.login is LoginAnswer.MASTER:
         return "acts as master"
     if t.login is LoginAnswer.SLAVE:
         gone = "; has lost it" if t.reaches_master is False else ""
-        return f"member of {t.follows}{gone}"
+        return f"follows {master or t.follows}{gone}"
     if t.login is LoginAnswer.EMERGENCY:
         return f"in emergency mode ({t.detail})"
     return f"answers, but rejects our login ({t.detail})"
@@ -125,8 +126,10 @@ def diagnose(
     incident: Incident | None = None,
 ) -> Diagnosis:
     """Who manages the pool, and the verdict on every member. `known` is the pool as read now or last known."""
+    called = {address_host(m.address): m.name for m in wanted.members}
+    ours = [c for c in certificates if c.pool == wanted.name]
     judged = tuple(
-        judge_member(m, t, [c for c in certificates if c.pool == wanted.name], uuid_of(m, known), now)
+        judge_member(m, t, ours, uuid_of(m, known), now, called.get(t.follows or "", ""))
         for m, t in zip(wanted.members, survey.testimonies, strict=True)
     )
     expected = wanted.uuid or (known.pool.uuid if known else None)
@@ -181,7 +184,7 @@ def _managed(wanted: Wanted, survey: Survey, judged: tuple[Judged, ...], master:
         why += f"; {names(t.name for t in astray)} still " + ("follows" if len(astray) == 1 else "follow") + " another"
     if untrusted := [t.name for t in survey.testimonies if t.login is LoginAnswer.UNTRUSTED]:
         why += f"; the certificate of {names(untrusted)} is not the one that the manifest trusts"
-    return Diagnosis(Situation.MANAGED, why, judged, master=master.name, signs=tuple(t.name for t in astray))
+    return Diagnosis(Situation.MANAGED, why, judged, master=master.name, astray=tuple(t.name for t in astray))
 
 
 def _same_host(wanted: Wanted, master: Testimony, follows: str) -> bool:
@@ -350,5 +353,4 @@ def _masterless(
         f"the master {shown} is lost: it answers nobody" + (f" ({seen})" if seen else ""),
         judged,
         lost_master=name,
-        signs=(address,),
     )

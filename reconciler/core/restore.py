@@ -58,6 +58,7 @@ def plan_restore(
         return Restore(regain, later.draft, later.stands, later.selection, later.differences)
     selection = select(wanted, state)
     draft.unmet.extend(selection.problems)
+    draft.notes.extend(selection.idle)
     _plan_members(wanted, stands, draft)
     desired = desired_pool(wanted, selection, state, stands.hosts(), _wanted_master(wanted, stands, failback=failback))
     in_doubt = doubts(wanted, stands, state)

@@ -22,6 +22,8 @@ class Selection:
     problems: tuple[Unmet, ...] = ()
     by_entry: Mapping[str, tuple[Ref, ...]] = field(default_factory=dict)
     """VMs that each entry's text selects, for dependsOn."""
+    idle: tuple[str, ...] = ()
+    """Patterns and tags that select nothing: worth saying, for a name with a [ in it is a pattern."""
 
 
 def _matches(wish: VmWish, vm: Vm) -> bool:
@@ -44,6 +46,7 @@ def select(wanted: Wanted, state: PoolState) -> Selection:
     wishes: dict[Ref, VmWish] = {}
     problems: list[Unmet] = []
     by_entry: dict[str, tuple[Ref, ...]] = {}
+    idle: list[str] = []
     by_name: dict[str, list[Vm]] = {}
     by_uuid = {vm.uuid: vm for vm in state.guests}
     for vm in state.guests:
@@ -70,11 +73,13 @@ def select(wanted: Wanted, state: PoolState) -> Selection:
                 )
             )
             continue
-        by_entry[wish.value] = tuple(vm.ref for vm in found)
+        by_entry.setdefault(wish.value, tuple(vm.ref for vm in found))
+        if not found and not wish.optional:
+            idle.append(f"{wish.place}: {wish} selects no VM" if wish.place else f"{wish} selects no VM")
         for vm in found:
             wishes.setdefault(vm.ref, wish)
     ordered = {vm.ref: wishes[vm.ref] for vm in state.guests if vm.ref in wishes}
-    return Selection(ordered, tuple(problems), by_entry)
+    return Selection(ordered, tuple(problems), by_entry, tuple(idle))
 
 
 def _unknown(wish: VmWish, target: Thing, state: PoolState) -> Unmet:

@@ -107,7 +107,7 @@ def _stand(member: Member, host: Host, survey: Survey, diagnosis: Diagnosis, *, 
         return Stand(host, member, Standing.SUSPECT, judged.why, bmc=t.bmc)
     if judged.verdict is not Verdict.ALIVE:
         return Stand(host, member, Standing.SILENT, judged.why, bmc=t.bmc)
-    if member.name in diagnosis.signs:
+    if member.name in diagnosis.astray:
         return Stand(host, member, Standing.ASTRAY, f"it still follows {t.follows}", bmc=t.bmc)
     if t.login is LoginAnswer.EMERGENCY:
         return Stand(host, member, Standing.REJOINING, f"it is starting ({t.detail})", bmc=t.bmc)

@@ -187,7 +187,7 @@ def _diagnosis(diagnosis: Diagnosis) -> Document:
         "remedy": diagnosis.remedy,
         "master": diagnosis.master,
         "lost_master": diagnosis.lost_master,
-        "signs": list(diagnosis.signs),
+        "astray": list(diagnosis.astray),
         "members": [_judged(m) for m in diagnosis.members],
     }
 

@@ -107,7 +107,7 @@ def _quiet(plan: Plan, *, verbose: bool) -> Iterable[str]:
 
 
 def evidence(page: Page, diagnosis: Diagnosis, at: float) -> None:
-    """One line per member: name, verdict, why; then the signs, and the certificates that life made void."""
+    """One line per member: name, verdict, why, and the certificates that life made void."""
     page.blank()
     page.line(("Members", "bold"), f", as seen at {words.utc(at)}")
     named = min(max((page.measure(words.name(m.name)) for m in diagnosis.members), default=0), 24)
@@ -121,9 +121,6 @@ def evidence(page: Page, diagnosis: Diagnosis, at: float) -> None:
         )
         if member.voided is not None:
             page.line(f"a sign of life made this void: {proof(member.voided, at)}", indent=6, hang=8)
-    for sign in diagnosis.signs:
-        if " " in sign.strip():  # bare names and addresses are for the planner; the lines above say them in words
-            page.line(f"also: {sign}", indent=2, hang=8)
 
 
 def _stage(page: Page, plan: Plan, stage: Stage, number: int, teller: Teller, seen: set[str], *, verbose: bool) -> None:

@@ -519,3 +519,9 @@ def test_facts_name_every_member_and_every_touched_vm() -> None:
     assert facts["VM db01"].startswith("Halted on nowhere")
     assert facts["host xen02"].startswith("alive")
     assert ref("host", "xen01") not in str(made.facts)
+
+
+def test_a_pattern_that_selects_nothing_is_told() -> None:
+    made = plan(wanted(wish("web-*")), PoolBuilder())
+    assert "web-* selects no VM" in made.notes
+    assert made.status is Status.CLEAN

@@ -110,7 +110,7 @@ _LOST = Diagnosis(
         (4, Verdict.ALIVE, "member of 10.0.0.11, which it does not reach"),
     ),
     lost_master="xen01",
-    signs=("10.0.0.11", "xen04's clock is 40 s behind"),
+    astray=("10.0.0.11", "xen04's clock is 40 s behind"),
 )
 
 _FENCE = Action(Verb.FENCE, HOSTS[1], "nobody hears it and VMs may still run on it", "unreachable", "dead")
