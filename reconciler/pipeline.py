@@ -167,7 +167,7 @@ class Reconciler:
         return plan
 
     def _void(self, certificate: Certificate, why: str) -> None:
-        """A sign of life ends a certificate for good, whoever saw it: it must not come back when the host goes quiet."""
+        """A sign of life ends a certificate for good: it must not come back when the host goes quiet."""
         try:
             self.folder.void_certificate(certificate, why)
         except OSError as error:
