@@ -5,18 +5,18 @@ One thread; concurrency is XAPI's. So the journal is a line, and "killed at ever
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.core.draft import apply_command
 from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
-from reconciler.core.wanted import Limits, Wanted
+from reconciler.core.wanted import Wanted
 from reconciler.core.words import names
 from reconciler.execute import crown, handover, rejoin, storage
 from reconciler.execute.bench import Bench, CannotRecord, Steps, Wait
 from reconciler.execute.bury import declare_dead
+from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import LostReply, MasterLost
 from reconciler.execute.needs import Fencer, Journal, Progress, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
@@ -46,32 +46,6 @@ class _Flight:
     steps: Steps
     wait: Wait
     began: float
-
-
-class _Crowd:
-    """How many power operations are under way, in the pool and on each host, against the limits."""
-
-    def __init__(self, flights: list[_Flight], limits: Limits) -> None:
-        self._limits = limits
-        self._hosts: Counter[str] = Counter()
-        self._all = 0
-        for flight in flights:
-            self.add(flight.action)
-
-    def add(self, action: Action) -> None:
-        """One more."""
-        if action.verb in WAYS:
-            self._all += 1
-            if action.to is not None:
-                self._hosts[action.to.uuid] += 1
-
-    def takes(self, action: Action) -> bool:
-        """There is room for it; only power operations need room."""
-        if action.verb not in WAYS:
-            return True
-        if self._all >= self._limits.starts_per_pool:
-            return False
-        return action.to is None or self._hosts[action.to.uuid] < self._limits.starts_per_host
 
 
 class Executor:
@@ -189,7 +163,7 @@ class Executor:
         while progressed and waiting and not self.stopped:
             progressed = False
             coming = {a.id for a in waiting} | {f.action.id for f in self._flights}
-            crowd = _Crowd(self._flights, self._bench.wanted.policy.limits)
+            crowd = Crowd((f.action for f in self._flights), self._bench.wanted.policy.limits)
             for action in tuple(waiting):
                 if not crowd.takes(action):
                     continue

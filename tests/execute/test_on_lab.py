@@ -257,6 +257,52 @@ def test_killed_before_a_call_of_a_whole_recovery_and_applied_again_it_converges
         assert sum(m == PROMOTION for _, _, m in story.port.calls) == 1, (cut, calls[cut])
 
 
+def test_whenever_the_old_master_comes_back_nothing_runs_twice(tmp_path: Path) -> None:
+    """Somebody presses its power button before the nth call after it was fenced, in runs that go on regardless."""
+    for nth in range(0, 160, 8):
+        story = _dead_master(tmp_path / str(nth))
+        left = [nth]
+
+        def back(
+            address: str, method: str, params: Sequence[Any], left: list[int] = left, story: Story = story
+        ) -> None:
+            if any(m == "agent:off" for _, _, m in story.port.calls):
+                left[0] -= 1
+                if left[0] == -1:
+                    story.lab.power_on("xen01")
+
+        story.port.before_call = back
+        for _ in range(4):
+            final = story.apply().final
+            assert final is not None
+            story.wait(60)
+        assert left[0] < 0  # it came back; a run that saw it silent in its boot may have fenced it once more
+        assert final.actions == (), (nth, final.actions)
+        assert len(story.lab.masters()) == 1
+        assert story.doubles() == [], nth
+        assert story.lab.harm() == [], nth
+        assert sum(m == PROMOTION for _, _, m in story.port.calls) <= 1, nth
+
+
+@pytest.mark.parametrize("release", list(Release))
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "reply-lost"])
+def test_a_hand_over_on_the_lab(tmp_path: Path, release: Release, lost: bool) -> None:
+    hands = Hands(Story.of(tmp_path, hosts=3, vms=6, release=release))
+
+    def lose(address: str, method: str, params: Sequence[Any]) -> None:
+        if lost and method == "pool.designate_new_master":
+            raise TransportFault(FaultKind.TIMEOUT, "no answer", sent=True)
+
+    hands.story.port.after_call = lose
+    action = Action(Verb.DESIGNATE_MASTER, hands.things["xen03"], "wished")
+    done = hands.run(action, master=hands.things["xen01"].address)[action.id]
+    assert done.result is Result.DONE, done.why
+    assert hands.executor.master == hands.things["xen03"].address
+    assert [h.name for h in hands.story.lab.masters()] == ["xen03"]
+    assert hands.count("pool.designate_new_master") == 1
+    assert hands.story.lab.harm() == []
+
+
 def _dead_master(folder: Path) -> Story:
     folder.mkdir()
     story = Story.of(folder, hosts=3, vms=6)

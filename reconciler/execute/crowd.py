@@ -1,0 +1,36 @@
+"""Limits: how many power operations may be under way at once, in the pool and on each host."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from reconciler.core.plan import Action
+from reconciler.core.wanted import Limits
+from reconciler.execute.vms import WAYS
+
+
+class Crowd:
+    """How many power operations are under way, in the pool and on each host, against the limits."""
+
+    def __init__(self, under_way: Iterable[Action], limits: Limits) -> None:
+        self._limits = limits
+        self._hosts: Counter[str] = Counter()
+        self._all = 0
+        for action in under_way:
+            self.add(action)
+
+    def add(self, action: Action) -> None:
+        """One more."""
+        if action.verb in WAYS:
+            self._all += 1
+            if action.to is not None:
+                self._hosts[action.to.uuid] += 1
+
+    def takes(self, action: Action) -> bool:
+        """There is room for it; only power operations need room."""
+        if action.verb not in WAYS:
+            return True
+        if self._all >= self._limits.starts_per_pool:
+            return False
+        return action.to is None or self._hosts[action.to.uuid] < self._limits.starts_per_host
