@@ -15,6 +15,7 @@ from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Sessions
 from reconciler.core.wanted import Member, SecretRef, Wanted
+from reconciler.core.words import address_host
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
 from reconciler.fencing.fence import Fencer
@@ -92,6 +93,23 @@ class Reconciler:
             self.wanted.members,
             credentials=lambda: (user, self.resolve(self.wanted.connection.password)),
             fence_options=self._fence_options,
+            known_lost=self._known_lost(),
+        )
+
+    def _known_lost(self) -> frozenset[str]:
+        """Members whose read hung in this run and whose master was fenced since: each such read holds a thread of a
+        member's xapi until it has a master again, so it is asked once a run where that can be enough (design §2)."""
+        if self.look is None:
+            return frozenset()
+        fenced = {
+            address_host(c.address)
+            for c in self.folder.certificates(now=self.port.now())
+            if c.kind is CertificateKind.FENCED and c.pool == self.wanted.name
+        }
+        return frozenset(
+            t.name
+            for t in self.look.survey.testimonies
+            if t.reaches_master is False and t.follows is not None and t.follows in fenced
         )
 
     def _fence_options(self, member: Member) -> Mapping[str, str] | None:

@@ -29,7 +29,7 @@ from reconciler.execute.bench import (
 )
 from reconciler.execute.desk import MasterLost, same_address
 from reconciler.execute.faults import explain
-from reconciler.execute.look import Look, look
+from reconciler.execute.look import Look, look, look_quickly
 from reconciler.execute.proof import Prover
 
 TRANSITION = "pool.emergency_transition_to_master"
@@ -48,7 +48,7 @@ def fence(bench: Bench, prover: Prover, action: Action) -> Done:
         return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
     if prover.held(member, action.target.uuid or None) and prover.doubt_of(member.name, action, fresh=True) is None:
         return already(action, f"{member.name} is certified dead already")
-    seen = look(bench, member.address)
+    seen = look_quickly(bench, member)
     seen.close()
     if seen.answer in ANSWERING:
         return refused(action, f"{member.name} is alive: it {seen}", "plan again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.evidence import ANSWERING, LoginAnswer
 from reconciler.core.port import Ask, FaultKind, Session, TransportFault, XapiFailure
@@ -33,6 +33,8 @@ class Look:
     detail: str = ""
     follows: str = ""
     session: Session | None = None
+    connected: bool = False
+    """Something took a connection there before the login was tried; False also where that was not looked at."""
 
     @property
     def answers(self) -> bool:
@@ -85,14 +87,21 @@ def tcp_round(bench: Bench, members: Sequence[Member]) -> dict[str, FaultKind | 
 
 def sign_of_life(bench: Bench, member: Member) -> str:
     """What at that address shows life now, "" when it is silent to TCP and to a normal login alike."""
-    network = tcp_round(bench, [member])[member.name]
-    if network is FaultKind.REFUSED:
-        return "it refuses connections, so its host is up"
-    seen = look(bench, member.address)
+    seen = look_quickly(bench, member)
     seen.close()
+    if seen.answer is LoginAnswer.REFUSED:
+        return "it refuses connections, so its host is up"
     if seen.answer is not LoginAnswer.SILENT:
         return f"it {seen}"
-    return "it takes connections, though its toolstack hangs" if network is None else ""
+    return "it takes connections, though its toolstack hangs" if seen.connected else ""
+
+
+def look_quickly(bench: Bench, member: Member) -> Look:
+    """A connection first, and a login only over one: a dead host costs the shorter deadline."""
+    network = tcp_round(bench, [member])[member.name]
+    if network is not None:
+        return Look(_TRANSPORT[network], detail=str(network))
+    return replace(look(bench, member.address), connected=True)
 
 
 def rivals(bench: Bench, master: str) -> tuple[list[tuple[Member, Look]], dict[str, Look]]:

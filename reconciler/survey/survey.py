@@ -3,7 +3,7 @@ deadline and not the run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,9 @@ from reconciler.core.wanted import Member
 ORIGINATOR = "xenrec survey"
 """XAPI keeps 500 sessions per originator; each of ours lives for a second."""
 LOGOUT_DEADLINE = 3.0
+TCP_DEADLINE = 3.0
+"""Seconds for a connection: what takes longer on the way to a hypervisor's management network is no connection. A
+powered-off host on one LAN is told unreachable after about 3 s (recordings/README)."""
 
 REJECTIONS = frozenset({"SESSION_AUTHENTICATION_FAILED", "RBAC_PERMISSION_DENIED", "SESSION_AUTHORIZATION_FAILED"})
 EMERGENCIES = frozenset(
@@ -72,14 +75,18 @@ def survey(
     hang_deadline: float = 5.0,
     bmc_deadline: float = 10.0,
     ask_bmc: bool = True,
+    known_lost: Collection[str] = (),
 ) -> Survey:
     """One testimony per member, in the order given. Deadlines in seconds per question.
 
-    Rounds: (1) login at every member, and TCP; (2) a local login where the host is a member or in emergency mode, the
-    pool's uuid where the login was accepted, the BMC's power state of those whose XAPI did not answer; (3) with the
-    local sessions the emergency flag and, once, a database read: it is answered where the member reaches its master
-    and hangs where it doesn't (recording 03); (4) logout. Each such read holds a thread of that xapi until its master
-    is back, which is why nothing here is repeated.
+    Rounds: (1) a connection to every member, then a login at each that takes one; (2) a local login where the host is
+    a member or in emergency mode, the pool's uuid where the login was accepted, the BMC's power state of those whose
+    XAPI did not answer; (3) with the local sessions the emergency flag and, once, a database read: it is answered where
+    the member reaches its master and hangs where it doesn't (recording 03); (4) logout. Each such read holds a thread
+    of that xapi until its master is back, which is why nothing here is repeated.
+
+    `known_lost` names members whose read hung earlier in this run, with their master proved dead since: they are not
+    asked again, and still count as having lost it.
 
     `credentials` gives user and password; `fence_options` the options of the member's first fence device, None for no
     BMC to ask. Faults become testimony; anything else that these two raise comes through.
@@ -88,7 +95,7 @@ def survey(
     user, password = credentials()
     cases = _logins(port, wanted_members, user, password, deadline)
     _second_round(port, cases, user, password, fence_options if ask_bmc else None, deadline, bmc_deadline)
-    _third_round(port, cases, deadline, hang_deadline)
+    _third_round(port, cases, deadline, hang_deadline, known_lost)
     _log_out(port, cases)
     return Survey(at=started, testimonies=tuple(c.testimony for c in cases), took=port.now() - started)
 
@@ -122,12 +129,17 @@ def _is_known(fault: Fault | None) -> bool:
 def _logins(port: Port, members: Sequence[Member], user: str, password: str, deadline: float) -> list[_Case]:
     asked_at = port.now()
     login = ("session.login_with_password", (user, password, "1.0", ORIGINATOR))
-    asks = [Ask("xapi", deadline, address=m.address, method=login[0], params=login[1]) for m in members]
-    # Of a host whose toolstack hangs the port still answers: a sign of life that the login alone does not show.
-    asks += [Ask("tcp", deadline, address=m.address, port=_port(m.address)) for m in members]
-    answers = port.ask_all(asks)
+    # Of a host whose toolstack hangs the port still answers: a sign of life that the login alone does not show. Where
+    # no connection comes about no login can, so that a dead host costs the shorter deadline.
+    connects = port.ask_all(
+        [Ask("tcp", min(deadline, TCP_DEADLINE), address=m.address, port=_port(m.address)) for m in members]
+    )
+    open_to_us = [m for m, tcp in zip(members, connects, strict=True) if tcp.fault is None]
+    asks = [Ask("xapi", deadline, address=m.address, method=login[0], params=login[1]) for m in open_to_us]
+    said = iter(port.ask_all(asks) if asks else [])
     cases = []
-    for member, answer, tcp in zip(members, answers[: len(members)], answers[len(members) :], strict=True):
+    for member, tcp in zip(members, connects, strict=True):
+        answer = next(said) if tcp.fault is None else tcp
         kind, detail = classify(answer)
         fault = answer.fault
         testimony = Testimony(
@@ -209,10 +221,16 @@ def _read_bmc(case: _Case, answer: Answer) -> None:
     case.testimony = replace(case.testimony, bmc=power, bmc_detail=detail)
 
 
-def _third_round(port: Port, cases: Sequence[_Case], deadline: float, hang_deadline: float) -> None:
+def _third_round(
+    port: Port, cases: Sequence[_Case], deadline: float, hang_deadline: float, known_lost: Collection[str]
+) -> None:
     local = [c for c in cases if c.local is not None]
     # The gate of emergency mode refuses a database read, so only a member is asked for one.
-    members = [c for c in local if c.testimony.login is LoginAnswer.SLAVE]
+    slaves = [c for c in local if c.testimony.login is LoginAnswer.SLAVE]
+    for case in slaves:
+        if case.member.name in known_lost:
+            case.testimony = replace(case.testimony, reaches_master=False)
+    members = [c for c in slaves if c.member.name not in known_lost]
     asks = [Ask("xapi", deadline, c.member.address, "host.is_in_emergency_mode", (c.local,)) for c in local]
     asks += [Ask("xapi", hang_deadline, c.member.address, "pool.get_all", (c.local,)) for c in members]
     answers = port.ask_all(asks) if asks else []
