@@ -67,12 +67,21 @@ def plan_regain(
         return Regain(draft, None, lost)
     judged = diagnosis.of(lost.name)
     assert judged is not None
+    dubious = [t for t in survey.testimonies if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)]
     promote = _promote(wanted, lost, candidate, known, incident)
     if known is not None and known.pool.ha_enabled:
         draft.hold(
             promote,
             "XAPI's own HA is on in this pool, and it chooses a new master by itself",
             f"wait and look: xenrec status {wanted.source}",
+        )
+        return Regain(draft, candidate, lost)
+    if dubious:
+        t = dubious[0]
+        draft.hold(
+            promote,
+            f"{t.name} answers, but can't be asked whether it is a master: {t.detail or t.login}",
+            f"correct the fingerprint of {t.name} in the manifest, or shut it down",
         )
         return Regain(draft, candidate, lost)
     recover = Action(
@@ -87,9 +96,9 @@ def plan_regain(
     if judged.verdict is Verdict.DEAD and certificate is not None:
         draft.actions.extend((promote, recover))
         return Regain(draft, candidate, lost)
-    t = survey.of(lost.name)
-    assert t is not None
-    why = _unfenceable(lost, judged, t, voided)
+    of_lost = survey.of(lost.name)
+    assert of_lost is not None
+    why = _unfenceable(lost, judged, of_lost, voided)
     if why:
         draft.hold(
             promote,
@@ -199,7 +208,12 @@ def forecast_pool(
     uuid = uuid_of(candidate, known)
     by_uuid = {h.uuid: h for h in known.hosts.values()}
     master = by_uuid.get(uuid or "")
-    state = replace(known, pool=replace(known.pool, master=master.ref if master else known.pool.master))
+    # Operations and reservations died with the xapi of the lost master.
+    vms = {
+        ref: replace(vm, current_operations=(), scheduled_on=None) if vm.current_operations or vm.scheduled_on else vm
+        for ref, vm in known.vms.items()
+    }
+    state = replace(known, pool=replace(known.pool, master=master.ref if master else known.pool.master), vms=vms)
     seen = []
     judged = []
     for t, j in zip(survey.testimonies, diagnosis.members, strict=True):

@@ -24,6 +24,13 @@ _VERBS = {
     PowerState.SUSPENDED: Verb.RESUME,
 }
 
+OWN = {
+    Verb.START: frozenset({"start", "start_on"}),
+    Verb.RESUME: frozenset({"resume", "resume_on"}),
+    Verb.UNPAUSE: frozenset({"unpause"}),
+}
+"""Operations under way that reach the goal of a verb by themselves: whoever performs it waits for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
@@ -84,8 +91,8 @@ def _allowed(
     rests: list[str] = []
     follows: list[str] = []
     on_dead_host = one is not None and not one.answers and vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
-    if vm.current_operations and not on_dead_host:
-        draft.keep(thing, f"somebody is at it: {names(vm.current_operations)}")
+    if not on_dead_host and not OWN[verb].issuperset(vm.current_operations):
+        draft.unmet.append(busy(vm, wish))
         return None
     action = Action(verb, thing, "the manifest declares it running", before=_before(vm, one), after="Running")
     if one is not None and on_dead_host:
@@ -135,6 +142,17 @@ def _allowed(
         if other.standing is Standing.DEAD and not other.host.enabled and other.thing.name not in rests:
             rests.append(other.thing.name)
     return _Candidate(vm, wish, verb, tuple(rests), tuple(dict.fromkeys(follows)), None)
+
+
+def busy(vm: Vm, wish: VmWish) -> Unmet:
+    """A wish that waits for an operation which somebody else began: the pool is not as declared until it is over."""
+    return Unmet(
+        Thing("vm", vm.name, vm.uuid),
+        f"state {wish.state}",
+        f"it is {vm.power_state} and somebody is at it: {names(vm.current_operations)}",
+        "wait for that to end (xe task-list), then plan again",
+        str(wish.place or ""),
+    )
 
 
 def _before(vm: Vm, one: Stand | None) -> str:
@@ -191,6 +209,18 @@ def _placed(
         where = stands.by_ref[vm.resident_on or ""].thing
         return Action(
             one.verb, thing, "the manifest declares it running", "Paused", f"Running on {where.name}", to=where
+        )
+    begun = stands.by_ref.get(vm.scheduled_on or "") if vm.current_operations else None
+    if begun is not None and begun.host in ready:  # the room that it takes there is counted already
+        return Action(
+            one.verb,
+            thing,
+            f"the manifest declares it running; it is being started on {begun.thing.name}, which is waited for",
+            before=_before(vm, None),
+            after=f"Running on {begun.thing.name}",
+            to=begun.thing,
+            certificate_of=one.rests_on,
+            follows=one.follows,
         )
     choice = choose(vm, ready, room, wish.placement, one.home)
     if choice.host is None:

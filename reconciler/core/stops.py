@@ -6,8 +6,14 @@ from reconciler.core.draft import Draft
 from reconciler.core.model import PoolState, PowerState, Ref, Vm
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.standing import Stands
+from reconciler.core.starts import busy
 from reconciler.core.wanted import VmWish, WantedState
-from reconciler.core.words import names
+
+_OWN = {
+    Verb.SHUTDOWN: frozenset({"clean_shutdown", "shutdown", "hard_shutdown"}),
+    Verb.SUSPEND: frozenset({"suspend"}),
+}
+"""Operations under way that reach the goal by themselves: whoever performs the verb waits for them."""
 
 
 def plan_stop(vm: Vm, wish: VmWish, stands: Stands, state: PoolState, proved: frozenset[Ref], draft: Draft) -> None:
@@ -37,10 +43,10 @@ def plan_stop(vm: Vm, wish: VmWish, stands: Stands, state: PoolState, proved: fr
                 )
             )
         return
-    if vm.current_operations:
-        draft.keep(thing, f"somebody is at it: {names(vm.current_operations)}")
-        return
     verb = Verb.SHUTDOWN if goal is PowerState.HALTED else Verb.SUSPEND
+    if not _OWN[verb].issuperset(vm.current_operations):
+        draft.unmet.append(busy(vm, wish))
+        return
     action = Action(
         verb,
         thing,

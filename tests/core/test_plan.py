@@ -103,6 +103,12 @@ def test_power_that_is_on_voids_an_attested_certificate_so_that_the_host_is_fenc
     assert "attested dead by op (seen off), but its BMC says that power is on" in made.diagnosis.members[0].why
 
 
+def test_a_member_that_cannot_be_asked_whether_it_is_master_withholds_a_promotion() -> None:
+    made = plan(wanted(hosts=4), None, {"xen01": "silent", "xen04": "untrusted"}, master=None)
+    assert made.actions == ()
+    assert "xen04 answers, but can't be asked whether it is a master" in made.withheld[0].why
+
+
 def test_a_member_that_still_reaches_the_master_means_that_we_are_cut_off() -> None:
     made = plan(wanted(), None, {"xen01": "silent", "xen03": "reaches xen01"}, master=None)
     assert made.diagnosis.situation is Situation.CUT_OFF

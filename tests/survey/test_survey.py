@@ -111,7 +111,9 @@ def test_a_dead_master_costs_one_deadline_and_hung_members_one_more_together():
     assert (a.login, a.tcp, a.bmc) == (LoginAnswer.SILENT, False, BmcPower.OFF)
     assert (b.follows, b.is_emergency, b.reaches_master) == ("a", False, False)
     assert c.reaches_master is False
-    assert found.took == pytest.approx(9.0, abs=0.1)
+    # One connection's deadline for the dead host (no login is tried without one), and one for all that hang.
+    assert found.took == pytest.approx(3.0 + 4.0, abs=0.1)
+    assert ("xapi", "a", LOGIN) not in world.asked
     # Each such read holds a thread of that member's xapi until its master is back.
     assert world.count("pool.get_all") == 2
     assert world.count("session.local_logout") == 2
@@ -119,7 +121,20 @@ def test_a_dead_master_costs_one_deadline_and_hung_members_one_more_together():
 
 def test_sixty_dead_members_cost_no_more_than_one():
     world = World(m=master("m"), **{f"d{i}": dead() for i in range(60)})
-    assert world.survey(deadline=5.0).took == pytest.approx(5.0, abs=0.1)
+    assert world.survey(deadline=5.0).took == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_host_that_takes_connections_and_does_not_answer_shows_life_but_not_as_a_login():
+    world = World(a={LOGIN: LATE})
+    (a,) = world.survey(deadline=5.0).testimonies
+    assert (a.login, a.tcp) == (LoginAnswer.SILENT, True)
+
+
+def test_members_known_to_have_lost_a_master_that_was_fenced_are_not_asked_again():
+    world = World(a=dead(), b=member("b", "a", reaches=LATE), c=member("c", "a", reaches=LATE))
+    found = world.survey(known_lost=("b",))
+    assert [t.reaches_master for t in found.testimonies] == [None, False, False]
+    assert [address for _, address, method in world.asked if method == "pool.get_all"] == ["c"]
 
 
 @pytest.mark.parametrize(
