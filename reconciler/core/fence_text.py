@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 
 from reconciler.core.evidence import BmcPower
 from reconciler.core.port import AgentRun
+from reconciler.core.wanted import FenceDevice
 
 STATUS_LINE = re.compile(
     r"^\s*(?:(?:power )?status|chassis power)\s*(?:is|[:=])\s*(on|off)\s*\.?\s*$", re.IGNORECASE | re.MULTILINE
@@ -124,3 +125,9 @@ def unknown_options(metadata: AgentMetadata, options: Mapping[str, str]) -> tupl
         return ()
     known = {name.replace("-", "_") for name in metadata.options | ALWAYS_UNDERSTOOD}
     return tuple(sorted(name for name in options if name.replace("-", "_") not in known))
+
+
+def device_words(device: FenceDevice) -> str:
+    """A device for people: the agent and the address and outlet that it is pointed at. Never a secret."""
+    where = [device.options[name] for name in ("ip", "ipaddr", "plug", "port", "systems_uri") if name in device.options]
+    return f"{device.agent} {' '.join(where)}".strip()

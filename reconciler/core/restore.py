@@ -204,8 +204,10 @@ def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
             )
         elif one.standing is Standing.SUSPECT:
             draft.notes.append(f"{one.thing.name}: {one.why}. Next: {toolstack_command(one)}")
-        elif one.standing in (Standing.SILENT, Standing.DEAD):
+        elif one.standing is Standing.DEAD:
             draft.notes.append(f"{one.thing.name} is down; repaired and powered on it rejoins by itself")
+        elif one.standing is Standing.SILENT:
+            draft.notes.append(f"{one.thing.name} does not answer; once it is back it rejoins by itself")
 
 
 def _plan_homes(selection: Selection, stands: Stands, state: PoolState, desired: PoolState, draft: Draft) -> None:
