@@ -169,7 +169,7 @@ def _back_up(ts: Toolstack) -> Steps:
                 continue
             asked = True
             yield ts.lab.timing.db_sync
-            if ts.hears(host.toolstack) and ts.db is not None:
+            if ts.hears(host.toolstack) and ts.db is not None and not host.backup_held:
                 host.disk = ts.db.snapshot(ts.lab.now)
         if not asked:
             yield ts.lab.timing.db_sync
@@ -205,7 +205,8 @@ def _start_member(ts: Toolstack) -> Steps:
     ts.emergency = False
     _hello(ts, db, enabled=False)
     yield timing.backup_fetch
-    ts.host.disk = db.snapshot(ts.lab.now)
+    if not ts.host.backup_held:
+        ts.host.disk = db.snapshot(ts.lab.now)
     yield timing.member_enable
     db = yield from ts.database()
     plug_own(ts, db)

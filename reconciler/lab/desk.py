@@ -168,7 +168,7 @@ class Desk:
                 reply.finish(self.lab.now, value="" if value is None else value, failure=failure)
 
         self._pending.discard(reply)
-        self.lab.kernel.after(self.lab.timing.call + self.lab.timing.latency, arrive)
+        self.lab.kernel.after(self.lab.timing.call * self.ts.pace() + self.lab.timing.latency, arrive)
 
     def _acts(self, method: Method) -> None:
         """The monitor's eye: two masters of one pool that both act."""
@@ -189,7 +189,7 @@ class Desk:
         return {
             "uuid": self.lab.uuid(),
             "name_label": label,
-            "created": date(self.lab.now),
+            "created": date(self.ts.wall),
             "status": "pending",
             "resident_on": call.me,
             "type": "<none/>",
@@ -222,7 +222,7 @@ class Desk:
         db.update(
             "task",
             call.task,
-            finished=date(self.lab.now),
+            finished=date(self.ts.wall),
             progress=1.0,
             allowed_operations=[],
             current_operations={},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid as uuids
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.lab.database import Database, Snapshot
 from reconciler.lab.errors import BmcSilent
@@ -17,6 +17,9 @@ from reconciler.lab.schema import copy_value
 from reconciler.lab.seed import Seed
 from reconciler.lab.timing import Release, Timing
 from reconciler.lab.toolstack import Toolstack, Unreachable
+
+if TYPE_CHECKING:
+    from reconciler.lab.carrier import Carrier
 
 Json = Any
 
@@ -51,6 +54,8 @@ class Lab:
         self._changed = self.kernel.event()
         self.bmc_answers: dict[str, bool] = {}
         self.bmc_lies: dict[str, bool] = {}
+        self.carrier: Carrier | None = None
+        """What may happen to single calls on their way (carrier.py); None: nothing."""
         self._build(seed)
 
     # -- construction ------------------------------------------------------------------------------------------
@@ -171,10 +176,14 @@ class Lab:
         """Submit a call over the simulated network; never blocks."""
         reply = Reply(method, self.now)
         args = copy_value(list(params))
-        self.kernel.after(self.timing.latency, lambda: self._deliver(reply, address, method, args, source))
+        if self.carrier is not None:
+            self.carrier.carry(reply, address, method, args, source)
+        else:
+            self.kernel.after(self.timing.latency, lambda: self.deliver(reply, address, method, args, source))
         return reply
 
-    def _deliver(self, reply: Reply, address: str, method: str, params: list[Json], source: str) -> None:
+    def deliver(self, reply: Reply, address: str, method: str, params: list[Json], source: str) -> None:
+        """A call gets to where its host is, or would be. Takes the parameters as the callee's own."""
         host = self.at(address)
         if host is None or not self.reaches(source, host):
             wait = self.timing.no_route
@@ -308,6 +317,11 @@ class Lab:
         box = self._host(host)
         if not self.bmc_answers[host]:
             raise BmcSilent(f"the BMC of {host} does not answer")
+        if self.carrier is not None:
+            return self.carrier.carry_bmc(host, action, lambda: self._bmc(host, box, action))
+        return self._bmc(host, box, action)
+
+    def _bmc(self, host: str, box: LabHost, action: str) -> str:
         if action == "off" and self.bmc_lies[host]:
             return "off"
         if action == "off":

@@ -77,6 +77,10 @@ class LabHost:
         """The supervisor keeps the toolstack running."""
         self.hung = False
         self.ha_armed = False
+        self.slow = 1.0
+        """How many times as long as usual everything takes that its toolstack does."""
+        self.backup_held = False
+        """Its master's backups fail to reach it: `disk` gets older and older."""
         self.just_became_master = False
         self.toolstack: Toolstack | None = None
         self.messages: dict[str, dict[str, Any]] = {}

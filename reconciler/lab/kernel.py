@@ -46,11 +46,12 @@ class Event:
 class Process:
     """A running generator. `done` fires when it ended, was killed or raised; then `result` or `error` is set."""
 
-    __slots__ = ("_kernel", "_running", "_steps", "_turn", "alive", "done", "error", "name", "result")
+    __slots__ = ("_kernel", "_pace", "_running", "_steps", "_turn", "alive", "done", "error", "name", "result")
 
-    def __init__(self, kernel: Kernel, steps: Steps, name: str) -> None:
+    def __init__(self, kernel: Kernel, steps: Steps, name: str, pace: Callable[[], float] | None = None) -> None:
         self._kernel = kernel
         self._steps = steps
+        self._pace = pace
         self._turn = 0
         self._running = False
         self.name = name
@@ -81,7 +82,7 @@ class Process:
         elif isinstance(wanted, Event):
             wanted.then(lambda: self.step(turn))
         else:
-            self._kernel.after(wanted, lambda: self.step(turn))
+            self._kernel.after(wanted if self._pace is None else wanted * self._pace(), lambda: self.step(turn))
 
     def kill(self) -> None:
         """End it where it stands, as kill -9 would: no clean-up of what it was doing to the world."""
@@ -117,9 +118,12 @@ class Kernel:
         """A new event."""
         return Event(self)
 
-    def spawn(self, steps: Steps, name: str = "") -> Process:
-        """Start a process; its first step runs at this same instant, before this returns."""
-        process = Process(self, steps, name)
+    def spawn(self, steps: Steps, name: str = "", pace: Callable[[], float] | None = None) -> Process:
+        """Start a process; its first step runs at this same instant, before this returns.
+
+        `pace` is asked at every sleep how many times as long it takes (a slow host's: more than 1).
+        """
+        process = Process(self, steps, name, pace)
         process.step(0)
         return process
 

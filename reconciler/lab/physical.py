@@ -59,6 +59,8 @@ class Box:
     sees: frozenset[str] = frozenset()
     domains: dict[str, Domain] = field(default_factory=dict)
     next_domid: int = 1
+    skew: float = 0.0
+    """Seconds by which its clock is ahead of the true time."""
 
 
 class World:

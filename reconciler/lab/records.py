@@ -184,7 +184,7 @@ def note(ts: Toolstack, name: str, priority: int, cls: str, uuid: str, body: str
         "priority": priority,
         "cls": cls,
         "obj_uuid": uuid,
-        "timestamp": date(ts.lab.now),
+        "timestamp": date(ts.wall),
         "body": body,
     }
     if ts.db is not None:

@@ -89,7 +89,7 @@ class Toolstack:
 
     def spawn(self, steps: Steps, name: str) -> Process:
         """A thread of this xapi: dies with it. An unforeseen error in it is raised out of the lab."""
-        process = self.lab.kernel.spawn(self._guarded(steps, name), name)
+        process = self.lab.kernel.spawn(self._guarded(steps, name), name, self.pace)
         if process.alive:
             self._processes.add(process)
             process.done.then(lambda: self._processes.discard(process))
@@ -104,6 +104,15 @@ class Toolstack:
             if self.lab.strict:
                 self.lab.kernel.after(0.0, partial(_raise, error, name))
             raise Failure("INTERNAL_ERROR", f"{type(error).__name__}({error})") from error
+
+    def pace(self) -> float:
+        """How many times as long as usual everything takes here."""
+        return self.host.slow
+
+    @property
+    def wall(self) -> float:
+        """What the clock on this host's wall says, in UTC seconds: what it writes into records and answers."""
+        return self.lab.now + self.lab.world.boxes[self.host.name].skew
 
     def _end(self) -> None:
         self.alive = False

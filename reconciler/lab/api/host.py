@@ -20,6 +20,11 @@ def _nothing(ts: Toolstack) -> Steps:
     yield ts.lab.timing.call
 
 
+def _clock(ts: Toolstack) -> Steps:
+    yield ts.lab.timing.call
+    return date(ts.wall)
+
+
 @method("host.is_in_emergency_mode", db_free=True, result="b")
 def is_in_emergency_mode(call: Call) -> bool:
     """Of the connected host."""
@@ -79,17 +84,15 @@ def commit_new_master(call: Call, address: str) -> Steps:
 def get_servertime(call: Call, host: str) -> Steps:
     """Of that host; a member asked with a local session answers itself, even without a master (recording 03)."""
     if call.local and not call.ts.is_master:
-        yield call.lab.timing.call
-        return date(call.now)
-    yield from forward(call, host, _nothing)
-    return date(call.now)
+        return (yield from _clock(call.ts))
+    return (yield from forward(call, host, _clock))
 
 
 @method("host.get_server_localtime", "host:host", result="d")
 def get_server_localtime(call: Call, host: str) -> Steps:
     """The same without the Z."""
-    yield from forward(call, host, _nothing)
-    return date(call.now).rstrip("Z")
+    told: str = yield from forward(call, host, _clock)
+    return told.rstrip("Z")
 
 
 @method("host.compute_free_memory", "host:host", result="i", asynchronous=True)

@@ -19,7 +19,7 @@ def create(call: Call, label: str, description: str) -> str:
         "uuid": call.lab.uuid(),
         "name_label": label,
         "name_description": description,
-        "created": date(call.now),
+        "created": date(call.ts.wall),
         "status": "pending",
         "resident_on": call.me,
         "type": "<none/>",
@@ -49,7 +49,7 @@ def destroy(call: Call, task: str) -> None:
 def set_status(call: Call, task: str, value: str) -> None:
     """For tasks of the client's own."""
     done = value != "pending"
-    call.db.update("task", task, status=value, finished=date(call.now) if done else date(0))
+    call.db.update("task", task, status=value, finished=date(call.ts.wall) if done else date(0))
 
 
 @method("task.set_progress", "self:task value:f")

@@ -78,7 +78,7 @@ def snapshot(call: Call, vm: str, new_name: str, ignore_vdis: list[str]) -> Step
     def body() -> Steps:
         yield call.lab.timing.sr_plug
         return _copy(
-            call, vm, new_name, is_a_snapshot=True, is_a_template=True, snapshot_of=vm, snapshot_time=date(call.now)
+            call, vm, new_name, is_a_snapshot=True, is_a_template=True, snapshot_of=vm, snapshot_time=date(call.ts.wall)
         )
 
     return (yield from with_vm_operation(call, vm, "snapshot", body()))
