@@ -14,7 +14,7 @@ from reconciler.core.model import PoolState
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Sessions
-from reconciler.core.wanted import Member, SecretRef, Wanted
+from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
 from reconciler.core.words import address_host
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
@@ -112,14 +112,11 @@ class Reconciler:
             if t.reaches_master is False and t.follows is not None and t.follows in fenced
         )
 
-    def _fence_options(self, member: Member) -> Mapping[str, str] | None:
-        if not member.fencing:
-            return None
-        device = member.fencing[0]
+    def _fence_options(self, member: Member, device: FenceDevice) -> Mapping[str, str] | None:
         try:
             return {**device.options, **{name: self.resolve(ref) for name, ref in device.secrets.items()}}
         except (OSError, LookupError, ValueError, RuntimeError) as error:
-            log.warning("the fence agent of %s can't be asked: %s", member.name, error)
+            log.warning("%s of %s can't be asked: %s", device.agent, member.name, error)
             return None
 
     def observe(self, *, remember: bool = True) -> Look:

@@ -14,6 +14,7 @@ from reconciler.core.evidence import BmcPower, Certificate, CertificateKind
 from reconciler.core.fence_text import (
     AgentMetadata,
     Refusal,
+    device_words,
     explain,
     hide,
     power_status,
@@ -249,9 +250,3 @@ class Fencer:
             if missing:
                 return f"{agent} has no action {' and no action '.join(missing)} and can't prove that a host is off"
         return ""
-
-
-def device_words(device: FenceDevice) -> str:
-    """A device for people: the agent and the address and outlet that it is pointed at. Never a secret."""
-    where = [device.options[name] for name in ("ip", "ipaddr", "plug", "port", "systems_uri") if name in device.options]
-    return f"{device.agent} {' '.join(where)}".strip()

@@ -4,11 +4,11 @@ deadline and not the run."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.core.evidence import ANSWERING, BmcPower, LoginAnswer, Survey, Testimony
-from reconciler.core.fence_text import explain, power_status
+from reconciler.core.fence_text import device_words, explain, hide, power_status
 from reconciler.core.port import (
     AgentRun,
     Answer,
@@ -19,7 +19,7 @@ from reconciler.core.port import (
     TransportFault,
     XapiFailure,
 )
-from reconciler.core.wanted import Member
+from reconciler.core.wanted import FenceDevice, Member
 
 ORIGINATOR = "xenrec survey"
 """XAPI keeps 500 sessions per originator; each of ours lives for a second."""
@@ -63,6 +63,15 @@ class _Case:
     local: str | None = None
     unsure: bool = False
     """XAPI refused the login with a code that we do not know: only its emergency flag tells what that means."""
+    levels: list[FenceDevice] = field(default_factory=list)
+    """Fence devices that were not asked yet, in the manifest's order."""
+    silent: list[str] = field(default_factory=list)
+    """What devices said that did not know."""
+
+
+FenceOptions = Callable[[Member, FenceDevice], Mapping[str, str] | None]
+"""The options of one device of a member, secrets resolved; None for a device that can't be asked."""
+_Reader = Callable[[Answer], None]
 
 
 def survey(
@@ -70,7 +79,7 @@ def survey(
     wanted_members: Sequence[Member],
     *,
     credentials: Callable[[], tuple[str, str]],
-    fence_options: Callable[[Member], Mapping[str, str] | None],
+    fence_options: FenceOptions,
     deadline: float = 5.0,
     hang_deadline: float = 5.0,
     bmc_deadline: float = 10.0,
@@ -82,20 +91,28 @@ def survey(
     Rounds: (1) a connection to every member, then a login at each that takes one; (2) a local login where the host is
     a member or in emergency mode, the pool's uuid where the login was accepted, the BMC's power state of those whose
     XAPI did not answer; (3) with the local sessions the emergency flag and, once, a database read: it is answered where
-    the member reaches its master and hangs where it doesn't (recording 03); (4) logout. Each such read holds a thread
-    of that xapi until its master is back, which is why nothing here is repeated.
+    the member reaches its master and hangs where it doesn't (recording 03); beside them the next fence device of those
+    whose first one does not know, and so on while devices are left; (4) logout. Each such read holds a thread of that
+    xapi until its master is back, which is why nothing here is repeated.
 
     `known_lost` names members whose read hung earlier in this run, with their master proved dead since: they are not
     asked again, and still count as having lost it.
 
-    `credentials` gives user and password; `fence_options` the options of the member's first fence device, None for no
-    BMC to ask. Faults become testimony; anything else that these two raise comes through.
+    `credentials` gives user and password; `fence_options` the options of a member's fence device, None for one
+    that can't be asked. Faults become testimony; anything else that these two raise comes through.
     """
     started = port.now()
     user, password = credentials()
     cases = _logins(port, wanted_members, user, password, deadline)
-    _second_round(port, cases, user, password, fence_options if ask_bmc else None, deadline, bmc_deadline)
-    _third_round(port, cases, deadline, hang_deadline, known_lost)
+    for case in cases:
+        # The power of a host whose XAPI answers is known; asking its BMC too would slow every healthy run.
+        if ask_bmc and case.testimony.login not in ANSWERING:
+            case.levels = list(case.member.fencing)
+    power = _Power(cases, fence_options, bmc_deadline)
+    _second_round(port, cases, user, password, deadline, power)
+    _third_round(port, cases, deadline, hang_deadline, known_lost, power)
+    while more := power.asks():
+        _ask(port, more)
     _log_out(port, cases)
     return Survey(at=started, testimonies=tuple(c.testimony for c in cases), took=port.now() - started)
 
@@ -159,36 +176,47 @@ def _logins(port: Port, members: Sequence[Member], user: str, password: str, dea
     return cases
 
 
-def _second_round(
-    port: Port,
-    cases: Sequence[_Case],
-    user: str,
-    password: str,
-    fence_options: Callable[[Member], Mapping[str, str] | None] | None,
-    deadline: float,
-    bmc_deadline: float,
-) -> None:
-    asks: list[Ask] = []
-    readers: list[Callable[[Answer], None]] = []
+@dataclass
+class _Power:
+    """The power state of each case that has devices left to ask, one device of each a round."""
+
+    cases: Sequence[_Case]
+    fence_options: FenceOptions
+    deadline: float
+
+    def asks(self) -> list[tuple[Ask, _Reader]]:
+        """The next device of every member whose power is not known yet."""
+        found: list[tuple[Ask, _Reader]] = []
+        for case in self.cases:
+            while case.levels and case.testimony.bmc is BmcPower.UNKNOWN:
+                device = case.levels.pop(0)
+                options = self.fence_options(case.member, device)
+                if options is None:
+                    _not_known(case, device, "not asked")
+                    continue
+                ask = Ask("agent", self.deadline, agent=device.agent, options={**options, "action": "status"})
+                found.append((ask, partial(_read_bmc, case, device, options)))
+                break
+        return found
+
+
+def _ask(port: Port, asks: Sequence[tuple[Ask, _Reader]]) -> None:
+    answers = port.ask_all([ask for ask, _ in asks]) if asks else []
+    for answer, (_, read) in zip(answers, asks, strict=True):
+        read(answer)
+
+
+def _second_round(port: Port, cases: Sequence[_Case], user: str, password: str, deadline: float, power: _Power) -> None:
+    asks: list[tuple[Ask, _Reader]] = power.asks()
     for case in cases:
         address, login = case.member.address, case.testimony.login
         if login is LoginAnswer.MASTER:
-            asks.append(Ask("xapi", deadline, address, "pool.get_all_records", (case.session,)))
-            readers.append(partial(_read_pool_uuid, case))
+            ask = Ask("xapi", deadline, address, "pool.get_all_records", (case.session,))
+            asks.append((ask, partial(_read_pool_uuid, case)))
         elif login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
             method = "session.slave_local_login_with_password"
-            asks.append(Ask("xapi", deadline, address, method, (user, password)))
-            readers.append(partial(_read_local_login, case))
-        # The power of a host whose XAPI answers is known; asking its BMC too would slow every healthy run.
-        if fence_options is not None and case.member.fencing and login not in ANSWERING:
-            options = fence_options(case.member)
-            if options is not None:
-                device = case.member.fencing[0]
-                ask = Ask("agent", bmc_deadline, agent=device.agent, options={**options, "action": "status"})
-                asks.append(ask)
-                readers.append(partial(_read_bmc, case))
-    for answer, read in zip(port.ask_all(asks) if asks else [], readers, strict=True):
-        read(answer)
+            asks.append((Ask("xapi", deadline, address, method, (user, password)), partial(_read_local_login, case)))
+    _ask(port, asks)
 
 
 def _read_pool_uuid(case: _Case, answer: Answer) -> None:
@@ -213,16 +241,37 @@ def _read_local_login(case: _Case, answer: Answer) -> None:
     )
 
 
-def _read_bmc(case: _Case, answer: Answer) -> None:
+def _read_bmc(case: _Case, device: FenceDevice, options: Mapping[str, str], answer: Answer) -> None:
     if answer.fault is not None or not isinstance(answer.value, AgentRun):
-        power, detail = BmcPower.UNKNOWN, str(answer.fault or "the agent did not run")
-    else:
-        power, detail = power_status(answer.value), explain(answer.value)
+        _not_known(case, device, str(answer.fault or "the agent did not run"))
+        return
+    power = power_status(answer.value)
+    # Where the manifest refers to a secret it is one, whatever its option is called.
+    detail = hide(explain(answer.value), [options[name] for name in device.secrets if name in options])
+    if power is BmcPower.UNKNOWN:
+        _not_known(case, device, detail)
+        return
+    detail = "; ".join([*case.silent, _by(case, device, detail)])
     case.testimony = replace(case.testimony, bmc=power, bmc_detail=detail)
 
 
+def _not_known(case: _Case, device: FenceDevice, why: str) -> None:
+    case.silent.append(_by(case, device, why))
+    case.testimony = replace(case.testimony, bmc_detail="; ".join(case.silent))
+
+
+def _by(case: _Case, device: FenceDevice, said: str) -> str:
+    """With several devices it matters which of them said it."""
+    return f"{device_words(device)}: {said}" if len(case.member.fencing) > 1 else said
+
+
 def _third_round(
-    port: Port, cases: Sequence[_Case], deadline: float, hang_deadline: float, known_lost: Collection[str]
+    port: Port,
+    cases: Sequence[_Case],
+    deadline: float,
+    hang_deadline: float,
+    known_lost: Collection[str],
+    power: _Power,
 ) -> None:
     local = [c for c in cases if c.local is not None]
     # The gate of emergency mode refuses a database read, so only a member is asked for one.
@@ -233,15 +282,21 @@ def _third_round(
     members = [c for c in slaves if c.member.name not in known_lost]
     asks = [Ask("xapi", deadline, c.member.address, "host.is_in_emergency_mode", (c.local,)) for c in local]
     asks += [Ask("xapi", hang_deadline, c.member.address, "pool.get_all", (c.local,)) for c in members]
-    answers = port.ask_all(asks) if asks else []
-    for case, answer in zip(local, answers[: len(local)], strict=True):
-        flag = answer.value if answer.fault is None and isinstance(answer.value, bool) else None
-        case.testimony = replace(case.testimony, is_emergency=flag)
-    for case, answer in zip(members, answers[len(local) :], strict=True):
-        case.testimony = replace(case.testimony, reaches_master=_reaches(answer))
+    readers: list[_Reader] = [partial(_read_flag, c) for c in local]
+    readers += [partial(_read_reach, c) for c in members]
+    _ask(port, [*zip(asks, readers, strict=True), *power.asks()])
     for case in cases:
         if case.unsure and case.testimony.is_emergency is not True:
             case.testimony = replace(case.testimony, login=LoginAnswer.STRANGE)
+
+
+def _read_flag(case: _Case, answer: Answer) -> None:
+    flag = answer.value if answer.fault is None and isinstance(answer.value, bool) else None
+    case.testimony = replace(case.testimony, is_emergency=flag)
+
+
+def _read_reach(case: _Case, answer: Answer) -> None:
+    case.testimony = replace(case.testimony, reaches_master=_reaches(answer))
 
 
 def _reaches(answer: Answer) -> bool | None:

@@ -4,7 +4,7 @@ import pytest
 
 from reconciler.core.evidence import BmcPower, LoginAnswer
 from reconciler.core.port import AgentRun, Answer, Fault, FaultKind, TransportFault, XapiFailure
-from reconciler.core.wanted import FenceDevice, Member
+from reconciler.core.wanted import FenceDevice, Member, SecretRef
 from reconciler.survey import survey
 
 PASSWORD = "s3cr3t-pass"
@@ -55,7 +55,7 @@ class World:
     def count(self, method):
         return sum(m == method for _, _, m in self.asked)
 
-    def survey(self, *, fencing=(), fence_options=lambda m: {"plug": m.name}, **more):
+    def survey(self, *, fencing=(), fence_options=lambda m, d: {"plug": m.name}, **more):
         members = [Member(n, n, fencing=DEVICE if n in fencing else ()) for n in self.members]
         return survey(self, members, credentials=lambda: ("root", PASSWORD), fence_options=fence_options, **more)
 
@@ -239,10 +239,91 @@ def test_what_the_bmc_says(run, power):
 
 
 def test_no_bmc_is_asked_without_options_or_when_told_not_to():
-    for more in ({"fence_options": lambda m: None}, {"ask_bmc": False}):
+    for more in ({"fence_options": lambda m, d: None}, {"ask_bmc": False}):
         world = World(a=dead())
         (a,) = world.survey(fencing=("a",), **more).testimonies
         assert (a.bmc, a.bmc_detail) == (BmcPower.UNKNOWN, "not asked")
+
+
+LEVELS = (FenceDevice("fence_bmc", {"ip": "10.9.0.1"}), FenceDevice("fence_pdu", {"ip": "10.9.0.2", "plug": "7"}))
+DEAF = AgentRun(1, "", "Unable to connect/login to fencing device\n")
+IS_ON, IS_OFF = AgentRun(0, "Status: ON\n", ""), AgentRun(2, "Status: OFF\n", "")
+
+
+class Levels(World):
+    """Two members that do not answer, each with a board and an outlet behind it."""
+
+    def __init__(self, **said):
+        super().__init__(a=dead(), b=member("b", "a"))
+        self.said = said
+
+    def answer(self, ask):
+        if ask.kind == "agent":
+            return Answer(self.said[ask.agent], took=ask.deadline if self.said[ask.agent] is DEAF else 0.01)
+        return super().answer(ask)
+
+    def ask_them(self, **more):
+        members = [Member("a", "a", fencing=LEVELS), Member("b", "b", fencing=LEVELS)]
+        options = more.pop("fence_options", lambda m, d: {"password": PASSWORD})
+        return survey(self, members, credentials=lambda: ("root", PASSWORD), fence_options=options, **more)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "power", "asked"),
+    [
+        (IS_OFF, IS_ON, BmcPower.OFF, ["fence_bmc"]),
+        (IS_ON, IS_OFF, BmcPower.ON, ["fence_bmc"]),
+        (DEAF, IS_OFF, BmcPower.OFF, ["fence_bmc", "fence_pdu"]),
+        (DEAF, IS_ON, BmcPower.ON, ["fence_bmc", "fence_pdu"]),
+        (DEAF, DEAF, BmcPower.UNKNOWN, ["fence_bmc", "fence_pdu"]),
+    ],
+)
+def test_the_second_device_is_asked_where_the_first_does_not_know(first, second, power, asked):
+    world = Levels(fence_bmc=first, fence_pdu=second)
+    agents = []
+    ask_all = world.ask_all
+    world.ask_all = lambda asks: (agents.extend(a.agent for a in asks if a.kind == "agent"), ask_all(asks))[1]
+    a, b = world.ask_them().testimonies
+    assert (a.bmc, agents) == (power, asked)
+    assert b.login is LoginAnswer.SLAVE  # its devices are not asked: it answers
+    told = a.bmc_detail.split("; ")
+    assert [t.split(" ")[0] for t in told] == asked
+    if asked == ["fence_bmc", "fence_pdu"]:
+        assert told[0].startswith("fence_bmc 10.9.0.1: exit code 1: Unable to connect")
+
+
+def test_the_second_device_is_asked_beside_the_other_questions_of_its_round():
+    rounds = []
+    world = Levels(fence_bmc=DEAF, fence_pdu=IS_OFF)
+    ask_all = world.ask_all
+    world.ask_all = lambda asks: (rounds.append({a.agent or a.method or a.kind for a in asks}), ask_all(asks))[1]
+    world.ask_them()
+    assert rounds == [
+        {"tcp"},
+        {LOGIN},
+        {"fence_bmc", LOCAL},
+        {"fence_pdu", "host.is_in_emergency_mode", "pool.get_all"},
+        {"session.local_logout"},
+    ]
+
+
+def test_a_device_without_its_secret_is_passed_over():
+    world = Levels(fence_pdu=IS_OFF)
+    (a, _) = world.ask_them(fence_options=lambda m, d: None if d.agent == "fence_bmc" else {}).testimonies
+    assert a.bmc is BmcPower.OFF
+    assert a.bmc_detail.startswith("fence_bmc 10.9.0.1: not asked; fence_pdu 10.9.0.2 7: exit code 2")
+
+
+def test_a_referred_secret_is_hidden_whatever_its_option_is_called():
+    device = FenceDevice("fence_test", {}, {"login": SecretRef("env", "X")})
+    world = Levels(fence_test=AgentRun(1, "", f"no such user: {PASSWORD}\n"))
+    (found,) = survey(
+        world,
+        [Member("a", "a", fencing=(device,))],
+        credentials=lambda: ("root", PASSWORD),
+        fence_options=lambda m, d: {"login": PASSWORD},
+    ).testimonies
+    assert found.bmc_detail == "exit code 1: no such user: (hidden)"
 
 
 @pytest.mark.parametrize(("address", "port"), [("x", 443), ("x:8443", 8443), ("fe80::1", 443), ("[fe80::1]:80", 80)])
@@ -254,5 +335,5 @@ def test_tcp_goes_to_the_port_of_the_address(address, port):
             asked.append(ask)
             return Answer(fault=DEAD)
 
-    survey(Deaf(), [Member("m", address)], credentials=lambda: ("u", "p"), fence_options=lambda m: None)
+    survey(Deaf(), [Member("m", address)], credentials=lambda: ("u", "p"), fence_options=lambda m, d: None)
     assert [(a.address, a.port) for a in asked if a.kind == "tcp"] == [(address, port)]

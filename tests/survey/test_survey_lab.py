@@ -33,7 +33,7 @@ class Pool:
             self.port,
             self.members,
             credentials=lambda: ("root", "lab"),
-            fence_options=lambda m: m.fencing[0].options,
+            fence_options=lambda m, d: d.options,
             **more,
         )
 

@@ -68,7 +68,7 @@ class Client:
             self.port,
             self.members,
             credentials=lambda: ("root", self.password),
-            fence_options=lambda m: m.fencing[0].options,
+            fence_options=lambda m, d: d.options,
             deadline=deadline,
             hang_deadline=deadline,
         )
