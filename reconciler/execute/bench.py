@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from reconciler.core.evidence import Incident, Survey
 from reconciler.core.plan import Action, Done, Plan, Result, Thing
@@ -33,6 +34,22 @@ class CannotRecord(Exception):
     """The journal or the store cannot be written: nothing more may be done in this run."""
 
 
+class Lease(Protocol):
+    """The pool's lease (lease.py)."""
+
+    def hold(self, desk: Desk, /) -> None:
+        """Raises CannotRecord when the pool is not ours to work on."""
+        ...
+
+    def keep(self, desk: Desk, /) -> None:
+        """Renew it if it is held and due; raises CannotRecord when it is lost."""
+        ...
+
+    def release(self, desk: Desk, /) -> None:
+        """Give it back."""
+        ...
+
+
 @dataclass(slots=True)
 class Bench:
     """The executor's common ground. One per run; `desk` changes when the master does."""
@@ -49,6 +66,8 @@ class Bench:
     run_id: str
     plan: Plan
     master: str | None = None
+    lease: Lease | None = None
+    """Held before anything is written through an acting master; None: the caller vouches that nobody else works."""
     last_survey: Survey | None = None
     timeline: list[tuple[float, str]] = field(default_factory=list)
     struck: set[str] = field(default_factory=set)
@@ -90,7 +109,8 @@ class Bench:
             raise CannotRecord(f"the journal cannot be written: {error}") from error
 
     def intend(self, action: Action, method: str, address: str, **fields: object) -> None:
-        """Before a call that writes: durable, or the call is not made."""
+        """Before a call that writes: the lease held, the line durable, or the call is not made."""
+        self.hold()
         self.note(
             "intent",
             action=action.id,
@@ -160,6 +180,19 @@ class Bench:
         if self._desk is not None:
             self._desk.close()
         self._desk = None
+
+    def hold(self) -> None:
+        """Have the lease, where there is a master to give it: without one the file lock and the incident serve.
+
+        Raises CannotRecord, and as Desk.write.
+        """
+        if self.lease is not None and self.master is not None:
+            self.lease.hold(self.desk())
+
+    def keep(self) -> None:
+        """Renew the lease in a long wait. Raises CannotRecord when it is lost."""
+        if self.lease is not None and self.master is not None:
+            self.lease.keep(self.desk())
 
     # --- the store ---------------------------------------------------------------------------------------------
 

@@ -171,6 +171,7 @@ def wait_for(
         seats: list[Seat] = []
         trouble = ""
         try:
+            bench.keep()
             master = office(bench)
             seats = _seats(bench, master, expected, _ask_members(bench, expected))
             ready = master.enabled and master.live

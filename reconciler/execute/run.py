@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from reconciler.core.draft import apply_command
 from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
-from reconciler.core.wanted import Wanted
+from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
 from reconciler.execute import crown, handover, rejoin, storage
-from reconciler.execute.bench import Bench, CannotRecord, Steps, Wait
+from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
 from reconciler.execute.bury import declare_dead
 from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import LostReply, MasterLost
+from reconciler.execute.lease import LeaseBusy
 from reconciler.execute.needs import Fencer, Journal, Progress, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
 from reconciler.execute.vms import WAYS, power
@@ -68,6 +69,7 @@ class Executor:
         progress: Progress,
         run_id: str,
         plan: Plan,
+        lease: Lease | None = None,
     ) -> None:
         self._bench = Bench(
             port=port,
@@ -81,6 +83,7 @@ class Executor:
             progress=progress,
             run_id=run_id,
             plan=plan,
+            lease=lease,
             started_at=port.now(),
         )
         self._prover = Prover(self._bench)
@@ -106,7 +109,11 @@ class Executor:
         return tuple(self._bench.timeline)
 
     def run_stage(self, stage: Stage, *, master: str | None) -> list[Done]:
-        """Perform one stage; one outcome per action, in the stage's order."""
+        """Perform one stage; one outcome per action, in the stage's order.
+
+        With an acting master its lease is taken first: LeaseBusy, or XAPI's refusal of this first write, is raised and
+        nothing was done.
+        """
         bench = self._bench
         bench.master = master
         waiting = list(stage.actions)
@@ -114,12 +121,16 @@ class Executor:
             self._ended.pop(action.id, None)
         try:
             bench.note("stage", stage=stage.name, actions=[a.id for a in waiting], master=master)
+            if any(a.level > Level.OBSERVE for a in waiting):
+                self._take_lease()
             while (waiting or self._flights) and not self.stopped:
                 self._begin_ready(waiting)
                 if self._flights and not self.stopped:
                     self._advance()
             self._abandon(waiting)
             bench.note("stage-end", stage=stage.name, stopped=self.stopped)
+        except LeaseBusy:
+            raise
         except CannotRecord as error:
             self.stopped = self.stopped or str(error)
             self._abandon(waiting)
@@ -152,8 +163,29 @@ class Executor:
             bench.say(None, f"no message could be left in the pool: {trouble}")
             return False
         finally:
-            bench.leave()
+            if bench.lease is None:
+                bench.leave()
         return True
+
+    def release(self) -> None:
+        """Give the lease back, if it can be: it expires by itself otherwise. Raises no trouble of the pool's."""
+        bench = self._bench
+        if bench.lease is None or bench.master is None:
+            return
+        try:
+            bench.lease.release(bench.desk())
+        except (MasterLost, LostReply, XapiFailure, CannotRecord) as trouble:
+            bench.say(None, f"the lease could not be given back, and expires by itself: {trouble}")
+        finally:
+            bench.leave()
+
+    def _take_lease(self) -> None:
+        try:
+            self._bench.hold()
+        except MasterLost as lost:
+            self._stop(lost)
+        except LostReply as lost:
+            self.stopped = f"the pool's lease could not be taken: {lost}"
 
     # --- beginning ---------------------------------------------------------------------------------------------
 
@@ -249,6 +281,14 @@ class Executor:
     def _advance(self) -> None:
         """Wait for the first of all flights, and resume those whose wait is over."""
         bench = self._bench
+        try:
+            bench.keep()
+        except MasterLost as lost:
+            self._stop(lost)
+            return
+        except CannotRecord as error:
+            self.stopped = str(error)
+            return
         until = min([f.wait.until for f in self._flights] + [bench.port.now() + LOOK_UP])
         tasks = [f.wait.task for f in self._flights if f.wait.task is not None]
         results: dict[str, TaskResult] = {}

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -81,6 +82,20 @@ class PoolFolder:
     def prepare(self) -> None:
         """Make the folder, for whoever writes `last_known`. Raises StateError."""
         make_folder(self.path)
+
+    def machine(self) -> str:
+        """A random name of this folder on this machine, made at first need: what tells the lease of our own dead run
+        from that of another machine, which may have got a copy of this folder. To be called with the lock held."""
+        path = self.path / "machine.json"
+        here = os.uname().nodename
+        content = read_json(path, FORMAT_VERSION)
+        if content is None or content.get("hostname") != here:
+            content = {"format_version": FORMAT_VERSION, "hostname": here, "machine": secrets.token_hex(8)}
+            write_json(path, content)
+        name = content.get("machine")
+        if not isinstance(name, str) or not name:
+            raise damaged(path, "its machine is missing or not a text")
+        return name
 
     def lock(self, *, run: str, since: float) -> AbstractContextManager[None]:
         """Held while a run changes the pool; never waits: raises LockBusy, or StateError. `since` in UTC seconds."""

@@ -1,0 +1,128 @@
+"""The lease that says who works on a pool, as keys of pool.other_config. Pure: reading, judging, the next key.
+
+A key carries a generation, `xenrec-lease-<n>`, because XAPI's add_to_other_config is the one atomic test-and-set there
+is (MAP_DUPLICATE_KEY when the key exists, sheet §9): whoever adds generation n + 1 has taken over n, and a second one
+that tries the same is refused. Times are UTC seconds on the acting master's clock, so that machines whose clocks differ
+agree on what has expired.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reconciler.core.words import utc
+
+PREFIX = "xenrec-lease-"
+LIFETIME = 300.0
+"""Seconds that a lease holds without being renewed: no call of ours waits longer, and who comes after a crash on
+another machine waits no longer than this."""
+RENEW_BELOW = 200.0
+"""It is renewed once fewer seconds than this are left of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One key. `machine` is the random name of one state folder, whose file lock lets one run live at a time.
+
+    `expires` None: its value can't be read, so it never expires by itself.
+    """
+
+    key: str
+    generation: int
+    machine: str = ""
+    run: str = ""
+    by: str = ""
+    pid: int = 0
+    since: float = 0.0
+    expires: float | None = None
+
+    def live(self, now: float) -> bool:
+        """It has not expired."""
+        return self.expires is None or now < self.expires
+
+    @property
+    def holder(self) -> str:
+        """Who holds it, in words."""
+        if self.expires is None:
+            return f"somebody (the value of {self.key} in pool.other_config can't be read)"
+        process = f", process {self.pid}" if self.pid else ""
+        return f"run {self.run} of {self.by}{process}"
+
+    @property
+    def value(self) -> str:
+        """What stands under its key."""
+        told = {
+            "machine": self.machine,
+            "run": self.run,
+            "by": self.by,
+            "pid": self.pid,
+            "since": round(self.since, 3),
+            "expires": self.expires,
+        }
+        return json.dumps(told, sort_keys=True, ensure_ascii=True)
+
+    def __str__(self) -> str:
+        if self.expires is None:
+            return self.holder
+        return f"{self.holder}, since {utc(self.since)}, until {utc(self.expires)} unless it is renewed"
+
+
+def make(generation: int, *, machine: str, run: str, by: str, pid: int, since: float, now: float) -> Lease:
+    """A lease of that generation, for LIFETIME seconds from now. Whole seconds: the master's clock tells no others."""
+    return Lease(
+        f"{PREFIX}{generation}", generation, machine, _shown(run), _shown(by), pid, round(since, 3), now + LIFETIME
+    )
+
+
+def leases(other_config: Mapping[str, str]) -> tuple[Lease, ...]:
+    """Every lease among the keys, the lowest generation first. What can't be read counts as held for ever."""
+    found = [_lease(str(key), value) for key, value in other_config.items() if str(key).startswith(PREFIX)]
+    return tuple(sorted(found, key=lambda lease: (lease.generation, lease.key)))
+
+
+def next_generation(found: Iterable[Lease]) -> int:
+    """The generation after all of these."""
+    return max((lease.generation for lease in found), default=0) + 1
+
+
+def rival(found: Iterable[Lease], machine: str, now: float) -> Lease | None:
+    """The live lease of another machine. One of this machine is of a run that died: we hold its file lock."""
+    return next((one for one in found if one.live(now) and (one.expires is None or one.machine != machine)), None)
+
+
+def _lease(key: str, value: object) -> Lease:
+    tail = key.removeprefix(PREFIX)
+    generation = int(tail) if tail.isascii() and tail.isdigit() and len(tail) < 16 else 0
+    unreadable = Lease(key, generation)
+    try:
+        told = json.loads(str(value))
+    except (ValueError, RecursionError):
+        return unreadable
+    if generation < 1 or not isinstance(told, dict):
+        return unreadable
+    texts = [told.get(name) for name in ("machine", "run", "by")]
+    since, expires, pid = told.get("since"), told.get("expires"), told.get("pid")
+    if not all(isinstance(text, str) for text in texts) or not texts[0]:
+        return unreadable
+    if not _is_time(since) or not _is_time(expires) or not isinstance(pid, int) or isinstance(pid, bool):
+        return unreadable
+    machine, run, by = (_shown(str(text)) for text in texts)
+    return Lease(key, generation, machine, run, by, pid, float(str(since)), float(str(expires)))
+
+
+def _shown(text: str) -> str:
+    """What others wrote, safe to print."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:100]
+
+
+LATEST = 253_402_300_000.0
+"""31 December 9999: no later time can be shown."""
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and 0 <= value < LATEST
