@@ -152,7 +152,10 @@ def plan_burials(
 
 def _why(one: Stand, concerned: Sequence[Vm], in_doubt: Sequence[Doubt]) -> str:
     if concerned:
-        return f"{count(len(concerned), 'declared VM')} can't be started elsewhere while {one.thing.name} may run them"
+        them = "it" if len(concerned) == 1 else "them"
+        return (
+            f"{count(len(concerned), 'declared VM')} can't be started elsewhere while {one.thing.name} may run {them}"
+        )
     return in_doubt[0].why if in_doubt else ""
 
 

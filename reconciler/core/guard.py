@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.draft import Draft, apply_command
 from reconciler.core.model import PoolState
-from reconciler.core.plan import Action, Done, Plan, Stage, Verb, Withheld
+from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb, Withheld
 from reconciler.core.wanted import Level, VmWish, Wanted
 
 
@@ -108,7 +108,8 @@ def _refusal(
     if action.verb in _HOST_VERBS and action.target.name not in hosts and len(hosts) >= most:
         return (
             f"policy.brake.maxHostsPerRun is {most}, and this run already deals with another host",
-            "run again afterwards, or raise it in the manifest if so many hosts are really down",
+            "raise it in the manifest if so many hosts are really down, or run again afterwards: "
+            f"{apply_command(wanted)}",
         )
     return "", ""
 
@@ -137,12 +138,22 @@ def apply_again(plan: Plan) -> str:
     return f"xenrec apply {plan.source or 'MANIFEST'}"
 
 
+_FARED = {
+    Result.REFUSED: "was refused",
+    Result.UNKNOWN: "was sent, and what became of it is not known,",
+    Result.SKIPPED: "was skipped",
+}
+
+
 def hold_back(fresh: Plan, failures: Mapping[str, Done]) -> Plan:
     """`fresh` without what already failed in this run: nothing is tried in a loop."""
     return _without(
         fresh,
         {
-            key: (f"it {one.result} in this run: {one.why}", one.remedy or f"mend that, then: {apply_again(fresh)}")
+            key: (
+                f"it {_FARED.get(one.result, str(one.result))} in this run: {one.why}",
+                one.remedy or f"mend that, then: {apply_again(fresh)}",
+            )
             for key, one in failures.items()
         },
     )

@@ -225,6 +225,10 @@ def _untrusted(t: Testimony, judged: tuple[Judged, ...]) -> Diagnosis:
     )
 
 
+def _restart(t: Testimony) -> str:
+    return f"ssh root@{address_host(t.address)} xe-toolstack-restart"
+
+
 NEVER_TOOK_EFFECT = 120.0
 """Seconds after which a candidate that still follows the lost master has never received the call: XAPI writes the role
 file before it answers and restarts 5-10 s later (recordings 03 and 11: master within 14 s)."""
@@ -268,7 +272,7 @@ def _masterless(
             Situation.CUT_OFF,
             why,
             judged,
-            remedy=f"on {refused[0].name}: xe-toolstack-restart" if refused else "check this machine's network first",
+            remedy=f"wait a minute, then: {_restart(refused[0])}" if refused else "check this machine's network first",
         )
     name, address, followed = lost_master_of(wanted, survey, known, answering)
     in_office = survey.of(name) if name else None
@@ -302,6 +306,15 @@ def _masterless(
             remedy="find out which of them was master last; xenrec promotes nobody in a tangle",
         )
     reach = [t.name for t in answering if t.reaches_master]
+    if reach and in_office is not None and in_office.login in (LoginAnswer.REFUSED, LoginAnswer.STRANGE):
+        return Diagnosis(
+            Situation.BOOTING,
+            f"{shown} is the master and its toolstack is restarting: it refused us, and a moment later {names(reach)} "
+            "reached it",
+            judged,
+            lost_master=name,
+            remedy=f"wait half a minute, then: xenrec plan {wanted.source or 'MANIFEST'}",
+        )
     if reach:
         return Diagnosis(
             Situation.CUT_OFF,
@@ -319,8 +332,8 @@ def _masterless(
             f"{shown} is the master: {_LIFE.get(in_office.login, 'it answers strangely')}",
             judged,
             lost_master=name,
-            remedy=f"on {name}: xe-toolstack-restart, then wait a minute. A promotion beside a living host would make "
-            "two masters",
+            remedy="a promotion beside a living host would make two masters; start its toolstack, which touches no "
+            f"running VM: {_restart(in_office)}",
         )
     if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp:
         return Diagnosis(
@@ -328,7 +341,8 @@ def _masterless(
             f"{shown} is the master and its host takes connections, but its toolstack does not answer: it hangs",
             judged,
             lost_master=name,
-            remedy=f"on {name}: xe-toolstack-restart (running VMs are not touched by it)",
+            remedy="a promotion beside a living host would make two masters; restart its toolstack, which touches no "
+            f"running VM: {_restart(in_office)}",
         )
     if in_office is not None and in_office.answers:
         return Diagnosis(

@@ -120,12 +120,7 @@ def _lost(
     )
     plan = replace(plan, last_known_at=last_known.read_at)
     if not draft.actions:
-        starts = sum(a.verb in (Verb.START, Verb.RESUME) for a in later.draft.actions)
-        coming = (
-            f"after the regain stage, as the pool was at {utc(last_known.read_at)}: {count(starts, 'VM')} to start, "
-            f"{count(len(later.draft.unmet), 'wish')} not to be met".replace("wishs", "wishes")
-        )
-        return replace(plan, notes=(*notes, coming))
+        return replace(plan, notes=notes + _coming(later.draft, last_known))
     stages = [Stage("regain", tuple(draft.actions))]
     if later.draft.actions:
         stages.append(Stage("restore", _ordered(later.draft.actions), forecast=True))
@@ -138,6 +133,17 @@ def _lost(
         notes=notes + tuple(later.draft.notes),
         differences=later.differences,
     )
+
+
+def _coming(later: Draft, known: PoolState) -> tuple[str, ...]:
+    """What would follow a regain stage that is withheld, in a sentence."""
+    starts = sum(a.verb in (Verb.START, Verb.RESUME) for a in later.actions)
+    parts = [f"{count(starts, 'VM')} to start"] if starts else []
+    if later.unmet:
+        parts.append(f"{len(later.unmet)} {'wish' if len(later.unmet) == 1 else 'wishes'} that can't be met")
+    if not parts:
+        return ()
+    return (f"after the regain stage, as the pool was at {utc(known.read_at)}: {' and '.join(parts)}",)
 
 
 _RANK = {

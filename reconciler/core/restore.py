@@ -205,7 +205,7 @@ def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
         elif one.standing is Standing.SUSPECT:
             draft.notes.append(f"{one.thing.name}: {one.why}. Next: {toolstack_command(one)}")
         elif one.standing is Standing.DEAD:
-            draft.notes.append(f"{one.thing.name} is down; repaired and powered on it rejoins by itself")
+            draft.notes.append(f"{one.thing.name} rejoins by itself once it is repaired and powered on")
         elif one.standing is Standing.SILENT:
             draft.notes.append(f"{one.thing.name} does not answer; once it is back it rejoins by itself")
 

@@ -53,7 +53,8 @@ def plan_text(
         page.line((f"Pool {words.name(plan.pool)} is not as declared: {words.counted(plan)}.", "bold"))
     else:
         page.line((headline(plan.pool, plan.diagnosis), "bold"))
-    page.next(plan.diagnosis.remedy, indent=2)
+    if not plan.actions:
+        page.next(plan.diagnosis.remedy, indent=2)  # else the next thing to do is at the end: apply
     if verbose or not _well(plan.diagnosis):
         evidence(page, plan.diagnosis, plan.made_at)
     else:

@@ -38,7 +38,8 @@ def status_text(
     """The members as a table, each with the reason for its verdict; then what a plan would do, if one is given."""
     page = Page(width=width, ascii=ascii, color=color)
     page.line((headline(pool, diagnosis), "bold"))
-    page.next(diagnosis.remedy, indent=2)
+    if plan is None or not plan.actions:
+        page.next(diagnosis.remedy, indent=2)
     page.blank()
     rows = [_row(t, diagnosis, survey) for t in survey.testimonies]
     seen = {t.name for t in survey.testimonies}
@@ -86,7 +87,9 @@ def _row(t: Testimony, diagnosis: Diagnosis, survey: Survey) -> tuple[str, ...]:
         answers = "emergency"
     elif t.reaches_master is False:
         answers = "but hangs"  # it answers a login and hangs on whatever needs its master (recording 03)
-    bmc = "-" if t.bmc is BmcPower.NONE else "silent" if t.bmc is BmcPower.UNKNOWN else str(t.bmc)
+    bmc = "silent" if t.bmc is BmcPower.UNKNOWN else str(t.bmc)
+    if t.bmc is BmcPower.NONE or (t.bmc is BmcPower.UNKNOWN and t.answers):
+        bmc = "-"  # none declared, or not asked because the host itself answers
     return (words.name(t.name), t.address, role, _leader(t, survey), answers, bmc, verdict)
 
 
