@@ -59,6 +59,8 @@ class Box:
     sees: frozenset[str] = frozenset()
     domains: dict[str, Domain] = field(default_factory=dict)
     next_domid: int = 1
+    taken: int = 0
+    """Bytes of memory that something else than a domain has taken, which no toolstack knows of."""
     skew: float = 0.0
     """Seconds by which its clock is ahead of the true time."""
 
@@ -121,7 +123,16 @@ class World:
     def memory_free(self, host: str) -> int:
         """Bytes that no domain holds."""
         box = self.boxes[host]
-        return box.memory - sum(d.memory for d in box.domains.values())
+        return box.memory - box.taken - sum(d.memory for d in box.domains.values())
+
+    def fill_memory(self, host: str, leave: int) -> None:
+        """Something takes all memory of a host but `leave` bytes."""
+        self.boxes[host].taken = 0
+        self.boxes[host].taken = max(0, self.memory_free(host) - leave)
+
+    def release_memory(self, host: str) -> None:
+        """Undo fill_memory."""
+        self.boxes[host].taken = 0
 
     def start(
         self, host: str, vm: str, name: str, memory: int, disks: Iterable[Disk], *, paused: bool = False
