@@ -17,7 +17,8 @@ class LabPort:
     """Implements reconciler.core.port.Port over a Lab.
 
     `before_call` and `after_call` get (address, method, params) around every XAPI call, also those of ask_all, and may
-    raise: before, nothing was sent; after, the call has had its effect and its answer is lost. Agent runs count as
+    raise: before, nothing was sent; after, the call has had its effect and its answer is lost. A Fault that one of them
+    raises inside ask_all is that question's answer, as the port promises; anything else escapes. Agent runs count as
     calls too, with the agent as address and "agent:<action>" as method. `calls` lists (time, address, method).
     """
 
@@ -63,7 +64,11 @@ class LabPort:
         answers: dict[int, Answer] = {}
         for index, ask in enumerate(asks):
             if ask.kind == "xapi":
-                self._before(ask.address, ask.method, ask.params)
+                try:
+                    self._before(ask.address, ask.method, ask.params)
+                except Fault as fault:
+                    answers[index] = Answer(None, fault)
+                    continue
                 replies[index] = self.lab.request(ask.address, ask.method, ask.params, source=self.source)
             elif ask.kind == "tcp":
                 answers[index] = self._tcp(ask)
@@ -75,8 +80,11 @@ class LabPort:
             took = (reply.finished_at if reply.done else start + deadline) - start
             answers[index] = Answer(None if fault else reply.value, fault, took)
         for index, ask in enumerate(asks):
-            if ask.kind == "xapi":
-                self._after(ask.address, ask.method, ask.params)
+            if index in replies:
+                try:
+                    self._after(ask.address, ask.method, ask.params)
+                except Fault as fault:
+                    answers[index] = Answer(None, fault, answers[index].took)
             elif ask.kind == "agent":
                 answers[index] = self._agent(ask)
         return [answers[i] for i in range(len(asks))]
