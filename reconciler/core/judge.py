@@ -54,10 +54,19 @@ def _sign_of_life(t: Testimony) -> str:
 
 
 def judge_member(
-    member: Member, t: Testimony, certificates: Iterable[Certificate], uuid: str | None, now: float, master: str = ""
+    member: Member,
+    t: Testimony,
+    certificates: Iterable[Certificate],
+    uuid: str | None,
+    now: float,
+    master: str = "",
+    others: str = "",
 ) -> Judged:
-    """The verdict on one member from all testimonies about it and the certificates that may cover it. `master` names
-    whom it follows, for people; by default its address."""
+    """The verdict on one member from all testimonies about it and the certificates that may cover it.
+
+    For people: `master` names whom it follows, by default its address; `others` says what the other members and the
+    acting master know of it. Neither changes a verdict: silence never adds up to dead.
+    """
     held = [c for c in certificates if c.covers(host=member.name, address=member.address, uuid=uuid, now=now)]
     certificate = max(held, key=lambda c: c.expires_at) if held else None
     life = _sign_of_life(t)
@@ -66,20 +75,46 @@ def judge_member(
     if life:
         return Judged(member.name, member.address, Verdict.SUSPECT, life, voided=certificate)
     power = {
-        BmcPower.ON: "its BMC says that power is on: not dead",
-        BmcPower.OFF: "its BMC says that power is off",
-        BmcPower.UNKNOWN: "its BMC does not answer either, which proves nothing",
+        BmcPower.ON: "BMC says power is on: not dead",
+        BmcPower.OFF: "BMC says power is off",
+        BmcPower.UNKNOWN: "BMC does not answer either, which proves nothing",
         BmcPower.NONE: "no fence agent is declared to ask",
     }[t.bmc]
+    unheard = "; ".join(part for part in ("not answering from here", others) if part)
     if certificate is not None and t.bmc is BmcPower.ON:
-        words = f"no answer from here; {_proof_words(certificate)}, but {power}"
+        words = f"{unheard}; {_proof_words(certificate)}, but {power}"
         return Judged(member.name, member.address, Verdict.UNREACHABLE, words, voided=certificate)
     if certificate is not None:
         words = f"no answer; {_proof_words(certificate)}"
         return Judged(member.name, member.address, Verdict.DEAD, words, certificate=certificate)
     if member.state is MemberState.MAINTENANCE:
         return Judged(member.name, member.address, Verdict.PLANNED_DOWN, "no answer, as its maintenance lets expect")
-    return Judged(member.name, member.address, Verdict.UNREACHABLE, f"no answer from here; {power}")
+    return Judged(member.name, member.address, Verdict.UNREACHABLE, f"{unheard}; {power}")
+
+
+def told_by_others(wanted: Wanted, survey: Survey, t: Testimony, known: PoolState | None) -> str:
+    """What the rest of the pool knows of a member that does not answer us: its followers, or else the acting master.
+
+    The master's opinion (host_metrics.live) counts only where its pool was read after this survey and it has settled:
+    right after a master start `live` is wrong in either direction (recordings 14, 21).
+    """
+    here = address_host(t.address)
+    asked = [o for o in survey.testimonies if o.follows == here and o.reaches_master is not None]
+    if asked:
+        lost = sum(o.reaches_master is False for o in asked)
+        if lost == len(asked):
+            return f"{lost} of {count(len(asked), 'member')} {'has' if len(asked) == 1 else 'have'} lost it"
+        reach = names(o.name for o in asked if o.reaches_master)
+        return f"{lost} of {count(len(asked), 'member')} have lost it, but {reach} still reaches it"
+    if known is None or known.read_at < survey.at or known.master is None or not known.master.enabled:
+        return ""
+    masters = [o.name for o in survey.testimonies if o.login is LoginAnswer.MASTER]
+    member = wanted.member(t.name)
+    uuid = uuid_of(member, known) if member else None
+    host = next((h for h in known.hosts.values() if h.uuid == uuid), None)
+    if len(masters) != 1 or host is None:
+        return ""
+    return f"{masters[0]} still counts it as live" if host.live else f"{masters[0]} has lost it"
 
 
 def _proof_words(certificate: Certificate) -> str:
@@ -129,7 +164,15 @@ def diagnose(
     called = {address_host(m.address): m.name for m in wanted.members}
     ours = [c for c in certificates if c.pool == wanted.name]
     judged = tuple(
-        judge_member(m, t, ours, uuid_of(m, known), now, called.get(t.follows or "", ""))
+        judge_member(
+            m,
+            t,
+            ours,
+            uuid_of(m, known),
+            now,
+            called.get(t.follows or "", ""),
+            "" if t.answers else told_by_others(wanted, survey, t, known),
+        )
         for m, t in zip(wanted.members, survey.testimonies, strict=True)
     )
     expected = wanted.uuid or (known.pool.uuid if known else None)

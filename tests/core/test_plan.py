@@ -100,7 +100,7 @@ def test_power_that_is_on_voids_an_attested_certificate_so_that_the_host_is_fenc
     made = plan(wanted(), None, {"xen01": "silent on"}, master=None, certificates=[certificate("xen01")])
     assert verbs(made) == ["fence xen01", "promote xen02", "recover-members lab"]
     assert made.certificates == ()
-    assert "attested dead by op (seen off), but its BMC says that power is on" in made.diagnosis.members[0].why
+    assert "attested dead by op (seen off), but BMC says power is on" in made.diagnosis.members[0].why
 
 
 def test_a_member_that_cannot_be_asked_whether_it_is_master_withholds_a_promotion() -> None:
