@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 
+from reconciler.core.checker import check_plan
 from reconciler.core.evidence import Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, ceiling, hold_back
 from reconciler.core.judge import diagnose, uuid_of
@@ -16,10 +19,12 @@ from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Sessions
 from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
 from reconciler.core.words import address_host
+from reconciler.execute.lease import LeaseBusy, PoolLease
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
 from reconciler.fencing.fence import Fencer
 from reconciler.state.folder import PoolFolder
+from reconciler.state.journal import Journal
 from reconciler.survey import survey as ask_everybody
 from reconciler.xapi import snapshot
 from reconciler.xapi.read import read_pool
@@ -70,6 +75,9 @@ class Reconciler:
     allowance: Allowance = ATTENDED
     failback: bool = False
     progress: Progress = lambda event: None
+    by: str = "somebody"
+    """Who runs it, as user@host: for the lease and the journal."""
+    pid: int = 0
     sessions: Sessions = field(init=False)
     fencer: Fencer = field(init=False)
     look: Look | None = field(default=None, init=False)
@@ -181,6 +189,21 @@ class Reconciler:
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
         return plan
 
+    def _broken(self, plan: Plan) -> str:
+        """What the independent checker finds wrong with a plan; "" for a plan that may be performed."""
+        assert self.look is not None
+        found = check_plan(
+            plan,
+            self.wanted,
+            self.look.survey,
+            self.look.state,
+            certificates=plan.certificates,
+            now=self.port.now(),
+            limit=self.allowance.level(self.wanted),
+            spent=self.allowance.spent,
+        )
+        return "; ".join(found)
+
     def _void(self, certificate: Certificate, why: str) -> None:
         """A sign of life ends a certificate for good: it must not come back when the host goes quiet."""
         try:
@@ -191,39 +214,41 @@ class Reconciler:
     def apply(self, plan: Plan, approval: Approval) -> Outcome:
         """Perform the plan stage by stage, each planned anew from what is read, and prove the end by a last look.
 
-        The caller holds the pool's lock. A KeyboardInterrupt ends with what is journaled and is raised again.
+        The caller holds the pool's lock; the pool's lease is taken here, before the first write on an acting master.
+        Raises LeaseBusy, or XAPI's refusal of that first write, when nothing was done. A KeyboardInterrupt ends with
+        what is journaled and is raised again.
         """
         started = self.port.now()
         self.folder.prepare()
-        journal = self.folder.journal(self.run)
+        journal = self._open_journal(plan, started)
         timeline: list[tuple[float, str]] = []
 
         def tell(event: Event) -> None:
             timeline.append((round(event.at - started, 3), event.what))
             self.progress(event)
 
-        journal.write(
-            "run",
-            pool=self.wanted.name,
-            pool_uuid=plan.pool_uuid,
-            source=self.wanted.source,
-            digest=self.wanted.digest,
-            commit=self.wanted.commit,
-            fingerprint=plan.fingerprint,
-            attended=self.allowance.attended,
-        )
         done: list[Done] = []
         stopped = ""
         current = plan
         posted = False
+        lease = self._lease(journal)
         try:
             for _ in range(MOST_ROUNDS):
                 stage = next((s for s in current.stages if not s.forecast and s.actions), None)
                 if stage is None:
                     break
-                executor = self._executor(journal, current, tell)
+                if broken := self._broken(current):
+                    stopped = f"the plan breaks a rule, so nothing of it was done: {broken}"
+                    break
+                executor = self._executor(journal, current, tell, lease)
                 self._last = executor
-                results = executor.run_stage(stage, master=self._master())
+                try:
+                    results = executor.run_stage(stage, master=self._master())
+                except (LeaseBusy, Fault) as trouble:
+                    stopped = str(trouble)
+                    if not done:
+                        raise
+                    break
                 done.extend(results)
                 self._spend(results)
                 tell(Event(self.port.now(), None, "looking at the pool again"))
@@ -234,10 +259,18 @@ class Reconciler:
             else:
                 stopped = f"it did not come to rest within {MOST_ROUNDS} rounds"
             outcome = Outcome(self.run, tuple(done), current, started, self.port.now(), tuple(timeline), stopped)
-            posted = self._post(outcome)
+            posted = lease.held and self._post(outcome)
         finally:
-            journal.write("end", actions=len(done), final=str(current.status), posted=posted)
-            journal.close()
+            try:
+                if self._last is not None:
+                    self._last.release()
+            finally:
+                results_by_name = dict(Counter(str(d.result) for d in done))
+                final = str(current.status)
+                journal.write(
+                    "run-end", at=self.port.now(), results=results_by_name, final=final, stopped=stopped, posted=posted
+                )
+                journal.close()
         return outcome
 
     def _next(self, approval: Approval, done: Iterable[Done]) -> Plan:
@@ -252,12 +285,12 @@ class Reconciler:
             return fresh
         return limited
 
-    def _executor(self, journal: object, plan: Plan, tell: Progress) -> Executor:
+    def _executor(self, journal: Journal, plan: Plan, tell: Progress, lease: PoolLease) -> Executor:
         return Executor(
             port=self.port,
             sessions=self.sessions,
             wanted=self.wanted,
-            journal=journal,  # type: ignore[arg-type]
+            journal=journal,
             store=self.folder,
             fencer=self.fencer,
             tasks_for=lambda session: XapiTasks(self.port, session),
@@ -265,6 +298,39 @@ class Reconciler:
             progress=tell,
             run_id=self.run,
             plan=plan,
+            lease=lease,
+        )
+
+    def _open_journal(self, plan: Plan, started: float) -> Journal:
+        """The run's journal, with its first line: who, from what, on what proof."""
+        journal = self.folder.journal(self.run)
+        journal.write(
+            "run",
+            run=self.run,
+            at=started,
+            by=self.by,
+            pid=self.pid,
+            version=_version(),
+            pool=self.wanted.name,
+            pool_uuid=plan.pool_uuid,
+            source=self.wanted.source,
+            digest=self.wanted.digest,
+            commit=self.wanted.commit,
+            fingerprint=plan.fingerprint,
+            attended=self.allowance.attended,
+            certificates=plan.certificates,
+        )
+        return journal
+
+    def _lease(self, journal: Journal) -> PoolLease:
+        """The lease of this run, not yet taken."""
+        return PoolLease(
+            self.port,
+            machine=self.folder.machine(),
+            run=self.run,
+            by=self.by,
+            pid=self.pid,
+            told=lambda what, held: journal.write("lease", at=self.port.now(), what=what, key=held.key),
         )
 
     def _master(self) -> str | None:
@@ -321,6 +387,13 @@ class Reconciler:
         self.folder.prepare()
         self.folder.add_certificate(certificate)
         return certificate
+
+
+def _version() -> str:
+    try:
+        return metadata.version("xenrec")
+    except metadata.PackageNotFoundError:
+        return "dev"
 
 
 _SILENT_VERBS = (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS)

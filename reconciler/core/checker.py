@@ -1,0 +1,291 @@
+"""An independent verifier: replays a plan against what was observed and says which step breaks a rule.
+
+It shares no code with the planner (it imports values only), so that one mistake must be made twice, in two ways.
+It judges what the plan says it will do, not whether that is wise. Stages that are forecasts are not judged: they are
+planned again from what is read, and judged then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from reconciler.core.evidence import Certificate, LoginAnswer, Survey, Testimony
+from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
+from reconciler.core.plan import Action, Plan, Verb
+from reconciler.core.wanted import Level, MemberState, SelectorKind, VmWish, Wanted, WantedState
+
+_MIB = 1 << 20
+_ALIVE = (LoginAnswer.MASTER, LoginAnswer.SLAVE, LoginAnswer.EMERGENCY, LoginAnswer.REJECTED)
+_GOALS = {
+    Verb.START: (WantedState.RUNNING,),
+    Verb.RESUME: (WantedState.RUNNING,),
+    Verb.UNPAUSE: (WantedState.RUNNING,),
+    Verb.SHUTDOWN: (WantedState.HALTED,),
+    Verb.SUSPEND: (WantedState.SUSPENDED,),
+}
+
+
+@dataclass
+class _World:
+    """What the replay believes as it goes: where each VM runs, what each host carries, who is proved dead."""
+
+    wanted: Wanted
+    survey: Survey
+    state: PoolState | None
+    proved: set[str]
+    limit: Level
+    struck: set[str] = field(default_factory=set)
+    where: dict[Ref, Ref | None] = field(default_factory=dict)
+    power: dict[Ref, PowerState] = field(default_factory=dict)
+    load: dict[Ref, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.state is None:
+            return
+        for vm in self.state.vms.values():
+            self.where[vm.ref], self.power[vm.ref] = vm.resident_on, vm.power_state
+            for place in {vm.resident_on, vm.scheduled_on} - {None}:
+                self.load[place or ""] = self.load.get(place or "", 0) + vm.memory_dynamic_min + vm.memory_overhead
+
+    def testimony(self, name: str) -> Testimony | None:
+        return next((t for t in self.survey.testimonies if t.name == name), None)
+
+    def member_name(self, host: Host) -> str | None:
+        """The declared name of a host record, by name, uuid or address."""
+        for member in self.wanted.members:
+            if member.name in (host.name, host.uuid):
+                return member.name
+        for member in self.wanted.members:
+            if member.address == host.address or member.address.rsplit(":", 1)[0] == host.address:
+                return member.name
+        return None
+
+    def answers(self, host: Host) -> bool:
+        name = self.member_name(host)
+        t = self.testimony(name) if name else None
+        return t is not None and t.login in _ALIVE
+
+
+def check_plan(
+    plan: Plan,
+    wanted: Wanted,
+    survey: Survey,
+    state: PoolState | None,
+    *,
+    certificates: Iterable[Certificate],
+    now: float,
+    limit: Level,
+    spent: frozenset[str] = frozenset(),
+) -> tuple[str, ...]:
+    """Every rule that a step of the plan breaks, as sentences; () when the plan may be performed.
+
+    `limit` is the highest level of this run, `spent` the hosts that it already struck.
+    """
+    proved = {c.host for c in certificates if c.pool == wanted.name and c.issued_at - 1.0 <= now < c.expires_at}
+    world = _World(wanted, survey, state, proved, limit, struck=set(spent))
+    found: list[str] = []
+    done: set[str] = set()
+    for stage in plan.stages:
+        if stage.forecast:
+            break
+        for action in stage.actions:
+            found += [f"{action.verb} {action.target.name}: {why}" for why in _broken(action, world, done)]
+            _perform(action, world)
+            done.add(action.id)
+    return tuple(found)
+
+
+def _broken(action: Action, world: _World, done: set[str]) -> list[str]:
+    why = []
+    if missing := [i for i in action.follows if i not in done]:
+        why.append(f"it follows {missing[0]}, which does not come before it")
+    if action.level > world.limit:
+        why.append(f"it is {action.level.word}, and this run may go to {world.limit.word}")
+    if world.state is not None and world.state.pool.ha_enabled and action.level > Level.METADATA:
+        why.append("XAPI's own HA is on")
+    why += [f"{name} is not proved dead" for name in action.certificate_of if name not in world.proved]
+    if action.verb in (Verb.FENCE, Verb.DECLARE_DEAD):
+        why += _strike(action, world)
+    elif action.verb is Verb.PROMOTE:
+        why += _promotion(action, world)
+    elif action.verb is Verb.RECOVER_MEMBERS:
+        masters = [t for t in world.survey.testimonies if t.login is LoginAnswer.MASTER]
+        if len(masters) > 1 or (
+            not masters and not any("promote:" in i or "await-master:" in i for i in action.follows)
+        ):
+            why.append(f"{len(masters)} hosts accept logins as master")
+    elif action.verb in _GOALS:
+        why += _power(action, world)
+    elif action.verb is Verb.DESIGNATE_MASTER and world.state is not None:
+        why += [f"{h.name} is down" for h in world.state.hosts.values() if not h.live]
+    return why
+
+
+def _strike(action: Action, world: _World) -> list[str]:
+    why = []
+    name = action.target.name
+    t = world.testimony(name)
+    if t is None:
+        return ["nobody was asked about it"]
+    if t.login is not LoginAnswer.SILENT or t.tcp:
+        why.append(f"something answers at its address ({t.login})")
+    if world.state is not None:
+        master = world.state.hosts.get(world.state.pool.master or "")
+        if master is not None and master.uuid == action.target.uuid:
+            why.append("it is the acting master")
+    if action.verb is Verb.DECLARE_DEAD and name not in action.certificate_of:
+        why.append("it rests on no proof")
+    if name not in world.struck and len(world.struck) >= world.wanted.policy.brake.max_hosts_per_run:
+        why.append("more hosts than policy.brake.maxHostsPerRun allows")
+    answering = sum(x.login in _ALIVE for x in world.survey.testimonies)
+    if answering < world.wanted.policy.brake.min_healthy * len(world.survey.testimonies):
+        why.append("fewer members answer than policy.brake.minHealthy asks for")
+    return why
+
+
+def _promotion(action: Action, world: _World) -> list[str]:
+    why = []
+    if not action.certificate_of:
+        why.append("it rests on no proof of the lost master's death")
+    for t in world.survey.testimonies:
+        if t.login is LoginAnswer.MASTER:
+            why.append(f"{t.name} accepts logins as master")
+        if t.reaches_master:
+            why.append(f"{t.name} still reaches a master")
+    candidate = world.testimony(action.target.name)
+    if candidate is None or candidate.login not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
+        why.append("the candidate does not answer as a member")
+    answering = sum(x.login in _ALIVE for x in world.survey.testimonies)
+    if answering < world.wanted.policy.brake.min_healthy * len(world.survey.testimonies):
+        why.append("fewer members answer than policy.brake.minHealthy asks for")
+    return why
+
+
+def _wish(vm: Vm, wanted: Wanted) -> VmWish | None:
+    """The entry that means a VM: the most exact one."""
+    tests = (
+        (SelectorKind.UUID, lambda w: w.value == vm.uuid),
+        (SelectorKind.NAME, lambda w: w.value == vm.name),
+        (SelectorKind.PATTERN, lambda w: fnmatchcase(vm.name, w.value)),
+        (SelectorKind.TAG, lambda w: w.value in vm.tags),
+    )
+    for kind, means in tests:
+        for wish in wanted.vms:
+            if wish.kind is kind and means(wish):
+                return wish
+    return None
+
+
+def _power(action: Action, world: _World) -> list[str]:
+    state = world.state
+    if state is None:
+        return ["there is no pool to act on"]
+    vm = next((v for v in state.vms.values() if v.uuid == action.target.uuid), None)
+    if vm is None:
+        return ["the pool has no such VM"]
+    if vm.is_template or vm.is_snapshot or vm.is_control_domain:
+        return ["it is a template, a snapshot or a control domain"]
+    why = []
+    wish = _wish(vm, world.wanted)
+    if wish is None:
+        why.append("the manifest does not name it")
+    elif wish.state not in _GOALS[action.verb]:
+        why.append(f"the manifest declares it {wish.state}")
+    if (
+        wish is not None
+        and wish.kind is SelectorKind.NAME
+        and sum(v.is_guest and v.name == vm.name for v in state.vms.values()) > 1
+    ):
+        why.append("its name means several VMs")
+    if action.verb in (Verb.START, Verb.RESUME):
+        why += _start(action, vm, state, world)
+    elif world.power[vm.ref] is PowerState.HALTED:
+        why.append("it is halted")
+    return why
+
+
+def _start(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str]:
+    why = []
+    if world.power[vm.ref] not in (PowerState.HALTED, PowerState.SUSPENDED):
+        why.append(f"it is {world.power[vm.ref]}")
+    for operation in ("start", "start_on") if action.verb is Verb.START else ("resume", "resume_on"):
+        if operation in vm.blocked_operations:
+            why.append(f"{operation} is blocked")
+    for host in state.hosts.values():
+        name = world.member_name(host) or host.name
+        if name not in world.proved and (reason := _may_run_on(vm, host, state, world)):
+            why.append(f"it may be running on {name}, which {reason}")
+    target = next((h for h in state.hosts.values() if action.to and h.uuid == action.to.uuid), None)
+    if target is None:
+        return [*why, "it names no host of the pool"]
+    if not (target.enabled and target.live and world.answers(target)):
+        why.append(f"{target.name} is not live, enabled and answering")
+    plugged = {p.sr for p in state.pbds.values() if p.host == target.ref and p.currently_attached}
+    for vbd in (state.vbds[r] for r in vm.vbds if r in state.vbds):
+        if vbd.empty or vbd.vdi is None:
+            continue
+        vdi = state.vdis.get(vbd.vdi)
+        if vdi is None or vdi.sr not in plugged:
+            why.append(f"{target.name} does not reach the storage of its drive {vbd.userdevice}")
+    size = -(-vm.memory_dynamic_min // _MIB) * _MIB + vm.memory_overhead
+    if world.load.get(target.ref, 0) + size > target.memory_total - target.memory_overhead:
+        why.append(f"{target.name} has not enough memory left")
+    return why
+
+
+def _may_run_on(vm: Vm, host: Host, state: PoolState, world: _World) -> str:
+    """Why a VM may be running on a host, whatever the database says; "" if it can't (I1).
+
+    Every master start disables all hosts and only rejoining enables one again (recordings 14, 21), so the database can
+    be wrong about a host that is not enabled, be it silent or, like the healed member of recording 07, answering.
+    """
+    member = next((m for m in world.wanted.members if m.name == world.member_name(host)), None)
+    resting = member is not None and member.state is MemberState.MAINTENANCE
+    guests = any(v.resident_on == host.ref and v.is_guest for v in state.vms.values())
+    if world.answers(host):
+        return "" if host.enabled or resting else "has not rejoined"
+    if member is None and host.enabled and host.live:
+        return ""
+    if vm.resident_on == host.ref or not (host.enabled or (resting and not guests)):
+        return "is not proved dead"
+    return ""
+
+
+def _perform(action: Action, world: _World) -> None:
+    """What the step promises, for the steps after it."""
+    if action.verb is Verb.FENCE:
+        world.proved.add(action.target.name)
+    if action.verb in (Verb.FENCE, Verb.DECLARE_DEAD):
+        world.struck.add(action.target.name)
+    if world.state is None:
+        return
+    hosts = {h.uuid: h.ref for h in world.state.hosts.values()}
+    if action.verb is Verb.DECLARE_DEAD:
+        dead = hosts.get(action.target.uuid)
+        for vm in world.state.vms.values():
+            if world.where[vm.ref] == dead and dead is not None and not vm.is_control_domain:
+                _move(vm, None, PowerState.HALTED, world)
+        return
+    one = next((v for v in world.state.vms.values() if v.uuid == action.target.uuid), None)
+    if one is None:
+        return
+    if action.verb in (Verb.START, Verb.RESUME) and action.to is not None:
+        _move(one, hosts.get(action.to.uuid), PowerState.RUNNING, world)
+    elif action.verb is Verb.SHUTDOWN:
+        _move(one, None, PowerState.HALTED, world)
+    elif action.verb is Verb.SUSPEND:
+        _move(one, None, PowerState.SUSPENDED, world)
+    elif action.verb is Verb.UNPAUSE:
+        world.power[one.ref] = PowerState.RUNNING
+
+
+def _move(vm: Vm, to: Ref | None, power: PowerState, world: _World) -> None:
+    size = vm.memory_dynamic_min + vm.memory_overhead
+    old = world.where[vm.ref]
+    if old is not None:
+        world.load[old] = world.load.get(old, 0) - size
+    if to is not None:
+        world.load[to] = world.load.get(to, 0) + size
+    world.where[vm.ref], world.power[vm.ref] = to, power
