@@ -73,10 +73,9 @@ class Desk:
 
     def close(self) -> None:
         """Log out."""
-        if self._session is not None:
-            self._session.close()
-        self._session = None
-        self._tasks = None
+        session, self._session, self._tasks = self._session, None, None
+        if session is not None:
+            session.close()
 
     def read(self, method: str, *params: Json, deadline: float | None = None) -> Json:
         """A call that only reads: sent once more after a new login if its answer was lost."""
