@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 import logging
-from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from reconciler.cli import apply, attest, lab, look, plan
+from reconciler.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "validate": (
+        "plan.validate",
+        "Check manifests: every problem at once, with its place and remedy. Nothing is contacted.",
+    ),
+    "schema": ("plan.schema", "Print the JSON Schema of the manifest."),
+    "plan": ("plan.plan", "Show what is wrong, what would be done, and why. Nothing is changed."),
+    "apply": ("apply.apply", "Bring pools to what their manifests declare, and prove it by reading them again."),
+    "show": ("plan.show", "Show a saved plan."),
+    "status": (
+        "look.status",
+        "Who is alive, who is master, what every witness said, and what a plan would do. Nothing is changed.",
+    ),
+    "capture": (
+        "look.capture",
+        "Save what a look at the pool gives, to plan from it elsewhere: xenrec plan MANIFEST --snapshot FILE.",
+    ),
+    "export": ("look.export", "Write a manifest that describes a live pool as it is: planning it gives nothing to do."),
+    "attest": (
+        "attest.attest",
+        "Attest that a host is dead, so that its VMs may be started elsewhere or another host made master.",
+    ),
+    "lab": ("lab.app", "A simulated pool to try everything on: powered, cut and broken at will."),
+}
+"""Name -> where it is (in this package), and the first line of its own help."""
+
+
+class Xenrec(LazyGroup):
+    """The commands of xenrec."""
+
+    homes: ClassVar = {
+        name: (f"reconciler.cli.{where.partition('.')[0]}", where.partition(".")[2])
+        for name, (where, _) in COMMANDS.items()
+    }
+    told: ClassVar = {name: text for name, (_, text) in COMMANDS.items()}
+
 
 app = typer.Typer(
+    cls=Xenrec,
     name="xenrec",
     no_args_is_help=True,
     add_completion=True,
@@ -21,6 +58,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - 60 ms that only this needs
+
         typer.echo(f"xenrec {version('xenrec')}")
         raise typer.Exit(0)
 
@@ -37,15 +76,3 @@ def start(
     With a dead master, type: xenrec plan MANIFEST, read, then: xenrec apply MANIFEST
     """
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s")
-
-
-app.command("validate")(plan.validate)
-app.command("schema")(plan.schema)
-app.command("plan")(plan.plan)
-app.command("apply")(apply.apply)
-app.command("show")(plan.show)
-app.command("status")(look.status)
-app.command("capture")(look.capture)
-app.command("export")(look.export)
-app.command("attest")(attest.attest)
-app.add_typer(lab.app, name="lab")
