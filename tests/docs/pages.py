@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-FENCE = re.compile(r"^```(\w*)\s*$")
+FENCE = re.compile(r"^ *```(\w*)\s*$")
 ANY = "..."
 
 _VOLATILE = (
@@ -136,27 +136,44 @@ def rewritten(shown: Sequence[str], came: Sequence[str]) -> list[str]:
         return list(shown)
     if ANY not in shown:
         return list(came)
-    old, new = [plain(line) for line in shown], [plain(line) for line in came]
-    pairs: dict[int, int] = {}
-    for match in difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
-        pairs |= {match.a + n: match.b + n for n in range(match.size)}
-    result: list[str] = []
+    pairs = _pairs([plain(line) for line in shown], [plain(line) for line in came])
     segments: list[list[int]] = [[]]
     for number, line in enumerate(shown):
         if line == ANY:
             segments.append([])
         else:
             segments[-1].append(number)
+    result: list[str] = []
+    reached = 0
     for index, segment in enumerate(segments):
-        if index:
+        if index and result[-1:] != [ANY]:
             result.append(ANY)
-        known = [pairs[n] for n in segment if n in pairs]
-        if not known:
+        if not segment:
             continue
-        begin = 0 if index == 0 else min(known)
-        end = len(came) if index == len(segments) - 1 and segment else max(known) + 1
+        known = [n for n in segment if n in pairs]
+        if not known:
+            return list(came)  # nobody can tell where it belongs now: leave out again what is too much
+        begin = 0 if index == 0 else max(reached, pairs[known[0]] - (known[0] - segment[0]))
+        end = len(came) if index == len(segments) - 1 else pairs[known[-1]] + 1 + (segment[-1] - known[-1])
         result += came[begin:end]
+        reached = end
     return result if matches(result, came) else list(came)
+
+
+def _pairs(old: list[str], new: list[str]) -> dict[int, int]:
+    """Which line of `new` each line of `old` has become: equal ones, and beside them the most similar."""
+    pairs: dict[int, int] = {}
+    for match in difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
+        pairs |= {match.a + n: match.b + n for n in range(match.size)}
+    for number, line in enumerate(old):
+        if number in pairs or line == ANY or not line:
+            continue
+        low = max((pairs[n] for n in pairs if n < number), default=-1) + 1
+        high = min((pairs[n] for n in pairs if n > number), default=len(new))
+        close = difflib.get_close_matches(line, new[low:high], n=1, cutoff=0.6)
+        if close:
+            pairs[number] = new.index(close[0], low)
+    return pairs
 
 
 def with_commands(text: str, changed: Sequence[tuple[Block, list[list[str]]]]) -> str:
@@ -164,7 +181,7 @@ def with_commands(text: str, changed: Sequence[tuple[Block, list[list[str]]]]) -
     lines = text.split("\n")
     for block, shown in reversed(changed):
         body: list[str] = []
-        heads = [line for line in lines[block.start + 1 : block.end]]
+        heads = lines[block.start + 1 : block.end]
         typed = _typed(heads)
         for words, below in zip(typed, shown, strict=True):
             body += words + below

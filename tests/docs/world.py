@@ -91,7 +91,8 @@ class Terminal:
     """Types commands one after the other; folder, variables, exit code and the lab stay.
 
     Understands what pages need of a shell: `xenrec` (also with `| …` or `> file` behind it), export, cd, sleep (which
-    takes virtual time), and hands everything else to bash. `answers` are what the person types at the next questions;
+    takes virtual time), and hands everything else to bash. Hidden set-up may also say `fresh MANIFEST
+    [without-fencing]` and `xapi ADDRESS METHOD PARAMS…`. `answers` are what the person types at the next questions;
     `interrupt` names a call after which the person presses Ctrl-C.
     """
 
@@ -212,21 +213,24 @@ class Terminal:
         if self.running is not None:
             self.running.lab.run(self.running.lab.now + 1.0)  # nobody types faster
         try:
-            words = shlex.split(os.path.expandvars(line.replace("$PWD", str(self.cwd))))
+            words = shlex.split(line)
         except ValueError:
             words = [""]
         match words:
             case ["export", setting]:
                 name, _, value = setting.partition("=")
-                self.env[name] = value
+                self.env[name] = value.replace("$PWD", str(self.cwd))
                 shown = ""
-            case ["cd", where]:
-                self.cwd = (self.cwd / where).resolve()
-                shown = ""
+            case ["cd", *_]:
+                shown = self._bash(f"{line} && pwd", "")
+                if self.code == 0:
+                    self.cwd, shown = Path(shown.strip()), ""
             case ["sleep", seconds]:
                 assert self.running is not None
                 self.running.lab.run(self.running.lab.now + float(seconds))
                 shown = ""
+            case ["fresh", manifest_file, *rest]:
+                shown = self._fresh(manifest_file, fencing="without-fencing" not in rest)
             case ["xapi", *rest]:
                 shown = self._xapi(*rest)
             case ["xenrec", *_]:
@@ -286,6 +290,20 @@ class Terminal:
             finally:
                 os.chdir(before)
         return shown.text()
+
+    def _fresh(self, file: str, *, fencing: bool) -> str:
+        """For hidden set-up: a new lab whose manifest is `file` with the pool called as the file, planned once."""
+        self.running = None
+        agents = "" if fencing else "-e '/fencing:/,/lab_dir:/d'"
+        name = Path(file).stem
+        return "".join(
+            [
+                self._bash('rm -rf "$XENREC_STATE_DIR"', ""),
+                self._xenrec(["lab", "up", "--fast"]),
+                self._bash(f"sed -e 's/name: lab$/name: {name}/' {agents} .lab/manifest.yaml > {file}", ""),
+                self._xenrec(["plan", file]),
+            ]
+        )
 
     def _xapi(self, address: str, method: str, *params: str) -> str:
         """For hidden set-up: a call that no command of ours makes, at one host, with a local or a normal session."""
