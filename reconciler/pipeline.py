@@ -13,13 +13,15 @@ from reconciler.core.checker import check_plan
 from reconciler.core.evidence import Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, ceiling, hold_back
 from reconciler.core.judge import diagnose, uuid_of
+from reconciler.core.lease import Lease
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Sessions
 from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
 from reconciler.core.words import address_host
-from reconciler.execute.lease import LeaseBusy, PoolLease
+from reconciler.execute.desk import Desk
+from reconciler.execute.lease import LeaseBusy, PoolLease, remove_leases
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
 from reconciler.fencing.fence import Fencer
@@ -30,6 +32,8 @@ from reconciler.xapi import snapshot
 from reconciler.xapi.read import read_pool
 from reconciler.xapi.sessions import PoolSessions
 from reconciler.xapi.tasks import XapiTasks
+
+__all__ = ["Approval", "Event", "Look", "Progress", "Reconciler"]
 
 log = logging.getLogger(__name__)
 
@@ -354,6 +358,22 @@ class Reconciler:
         lines = [f"xenrec run {self.run}" + (f", commit {self.wanted.commit}" if self.wanted.commit else "")]
         lines += [f"{d.action.verb} {d.action.target.name}" for d in changed[:100]]
         return self._last.post_message("\n".join(lines))
+
+    def drop_leases(self) -> tuple[Lease, ...]:
+        """Remove every lease from the pool as last observed, whosever it is: those removed. A person's decision.
+
+        Raises MasterLost, LostReply, or XapiFailure. The caller holds the pool's lock.
+        """
+        address = self._master()
+        if address is None:
+            return ()
+        uuid = self.look.state.pool.uuid if self.look is not None and self.look.state is not None else ""
+        timeout = self.wanted.policy.limits.call_timeout
+        desk = Desk(self.sessions, lambda session: XapiTasks(self.port, session), address, uuid, timeout)
+        try:
+            return remove_leases(desk)
+        finally:
+            desk.close()
 
     def attest(self, host: str, *, by: str, reason: str, lifetime: float) -> Certificate | str:
         """A person's word that a host is dead, recorded; or why it is not taken: the host shows a sign of life."""

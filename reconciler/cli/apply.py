@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -35,18 +32,12 @@ from reconciler.cli.exits import Exit, worst
 from reconciler.cli.plan import Format, read_file, show_plan, summary
 from reconciler.core.plan import Outcome, Plan, Result, Status
 from reconciler.core.wanted import Wanted
-from reconciler.manifest import Loaded
 from reconciler.pipeline import Approval, Reconciler
+from reconciler.rooms import Loaded, operator
 from reconciler.views.json_view import outcome_json
 from reconciler.views.markdown import outcome_markdown
 from reconciler.views.saved_plan import FORMAT, load_plan, moved_facts
 from reconciler.views.text import outcome_text
-
-
-def operator() -> str:
-    """Who is at the keyboard, for the record."""
-    user = os.environ.get("SUDO_USER") or getpass.getuser()
-    return f"{user}@{socket.gethostname()}"
 
 
 def apply(
@@ -107,7 +98,7 @@ def apply(
                     state_dir,
                     attended=not unattended,
                     failback=failback,
-                    progress=board.event,  # type: ignore[arg-type]
+                    progress=board.event,
                 )
                 with rec.folder.lock(run=rec.run, since=rec.port.now()):
                     if attest_dead:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli.apply import operator
 from reconciler.cli.common import PathArgument, StateOption, Stop, fail, one, reconciler, say, troubles
 from reconciler.cli.exits import Exit
+from reconciler.rooms import operator
 from reconciler.views.words import utc
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -10,7 +10,7 @@ from rich.live import Live
 
 from reconciler.cli.common import Screen, note
 from reconciler.core.plan import Plan
-from reconciler.execute.needs import Event
+from reconciler.pipeline import Event
 from reconciler.views import board as view
 from reconciler.views.text import progress_line
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
-import secrets as randomness
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,27 +13,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from reconciler import rooms
 from reconciler.cli.exits import Exit
 from reconciler.core.evidence import Situation
-from reconciler.core.guard import Allowance
 from reconciler.core.plan import Plan, Status
-from reconciler.core.port import Fault, TransportFault, XapiFailure
-from reconciler.core.wanted import SecretRef, Wanted
-from reconciler.fencing.agents import run_agent
-from reconciler.manifest import Loaded, ManifestError, load_file, load_folder, load_many
-from reconciler.manifest.secrets import SecretError, resolve
-from reconciler.outside import Outside
-from reconciler.pipeline import Reconciler
-from reconciler.repo.git import RepoError, read_manifests, require_signed
-from reconciler.state.disk import StateError
-from reconciler.state.folder import PoolFolder, state_dir
-from reconciler.state.lock import LockBusy
+from reconciler.core.wanted import Wanted
+from reconciler.pipeline import Progress, Reconciler
+from reconciler.rooms import Loaded, Trouble, TroubleKind
 from reconciler.views.saved_plan import SavedPlanError
-from reconciler.views.words import utc
-from reconciler.xapi.snapshot import SnapshotError
-from reconciler.xapi.trust import Trust, TrustError
-
-log = logging.getLogger("xenrec")
 
 PathArgument = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="A manifest, or a folder of manifests; with --repo a path inside it.")
@@ -101,23 +84,8 @@ def load(
     path: str, repo: Path | None, revision: str, *, signed: bool = False, signers: Path | None = None
 ) -> list[Loaded]:
     """Every pool that a command is about. Raises Stop for what spoils all of them."""
-    try:
-        if repo is None:
-            if signed:
-                raise Stop(Exit.USAGE, "--require-signed needs --repo")
-            where = Path(path)
-            if where.is_dir():
-                return load_folder(where)
-            wanted = load_file(where)
-            return [Loaded(str(where), wanted.name, wanted)]
-        if signed:
-            revision = require_signed(repo, revision, signers)
-        commit, files = read_manifests(repo, revision, None if path == "." else path)
-        return load_many(((content, f"{commit[:12]}:{name}") for name, content in files), commit=commit)
-    except ManifestError as error:
-        raise Stop(Exit.INVALID, str(error)) from None
-    except RepoError as error:
-        raise Stop(Exit.ERROR, error.what, error.remedy) from None
+    with troubles():
+        return rooms.load(path, repo, revision, signed=signed, signers=signers)
 
 
 def wanted_of(loaded: Loaded) -> Wanted:
@@ -135,70 +103,39 @@ def one(path: str, repo: Path | None = None, revision: str = "HEAD") -> Wanted:
     return wanted_of(found[0])
 
 
-def new_run() -> str:
-    """A run's id: sorts by time, unique on this machine."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + randomness.token_hex(3)
-
-
 def reconciler(
     wanted: Wanted,
     state: Path | None,
     *,
-    base: Path | None = None,
     attended: bool = True,
     failback: bool = False,
-    progress: Callable[[object], None] = lambda event: None,
+    progress: Progress = lambda event: None,
 ) -> Reconciler:
-    """All rooms for one pool over the real outside. Files that a manifest names are relative to `base`."""
-    where = base or (Path(wanted.source).parent if wanted.commit is None else Path.cwd())
-    ca_file = wanted.connection.ca_file
-    try:
-        trust = Trust(
-            {m.address: m.fingerprint for m in wanted.members if m.fingerprint},
-            str(where / ca_file) if ca_file else None,
-        )
-    except TrustError as error:
-        raise Stop(Exit.INVALID, str(error)) from None
+    """All rooms for one pool over the real outside. Raises Stop."""
+    with troubles():
+        return rooms.open_pool(wanted, state, attended=attended, failback=failback, progress=progress)
 
-    @functools.cache
-    def secret(ref: SecretRef) -> str:
-        return resolve(ref, environ=os.environ, base=where)
 
-    return Reconciler(
-        wanted,
-        Outside(trust, run_agent),
-        PoolFolder(state or state_dir(), wanted.name),
-        secret,
-        new_run(),
-        allowance=Allowance(attended=attended),
-        failback=failback,
-        progress=progress,
-    )
+_EXITS = {
+    TroubleKind.ERROR: Exit.ERROR,
+    TroubleKind.USAGE: Exit.USAGE,
+    TroubleKind.INVALID: Exit.INVALID,
+    TroubleKind.UNAVAILABLE: Exit.UNAVAILABLE,
+    TroubleKind.BUSY: Exit.BUSY,
+    TroubleKind.DENIED: Exit.DENIED,
+}
 
 
 @contextmanager
 def troubles() -> Iterator[None]:
     """Turn every expected trouble into a Stop with its message and exit code."""
     try:
-        yield
-    except LockBusy as busy:
-        since = f" since {utc(busy.since)}" if busy.since else ""
-        raise Stop(Exit.BUSY, f"{busy}{since}", "wait for it to end; nothing was done") from None
-    except ManifestError as error:
-        raise Stop(Exit.INVALID, str(error)) from None
-    except SecretError as error:
-        raise Stop(Exit.INVALID, str(error)) from None
-    except (StateError, SnapshotError, SavedPlanError) as error:
+        with rooms.troubles():
+            yield
+    except Trouble as trouble:
+        raise Stop(_EXITS[trouble.kind], trouble.message, trouble.remedy) from None
+    except SavedPlanError as error:
         raise Stop(Exit.ERROR, str(error)) from None
-    except XapiFailure as failure:
-        code = (
-            Exit.DENIED if failure.code in ("SESSION_AUTHENTICATION_FAILED", "RBAC_PERMISSION_DENIED") else Exit.ERROR
-        )
-        raise Stop(code, f"XAPI refused: {failure}") from None
-    except TransportFault as fault:
-        raise Stop(Exit.UNAVAILABLE, str(fault)) from None
-    except Fault as fault:
-        raise Stop(Exit.ERROR, str(fault)) from None
 
 
 def stop_words(stop: Stop) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from reconciler import rooms
 from reconciler.cli.common import (
     PathArgument,
     RepoOption,
@@ -25,20 +25,9 @@ from reconciler.cli.common import (
     troubles,
 )
 from reconciler.cli.exits import Exit
-from reconciler.core.model import PoolState
-from reconciler.core.port import TransportFault, XapiFailure
 from reconciler.core.wanted import SecretRef
-from reconciler.fencing.agents import run_agent
-from reconciler.manifest.export import export_yaml
-from reconciler.manifest.secrets import resolve
-from reconciler.outside import Outside
 from reconciler.views.json_view import diagnosis_json
 from reconciler.views.text import status_text
-from reconciler.xapi import snapshot as snapshots
-from reconciler.xapi.read import read_pool
-from reconciler.xapi.sessions import PoolSessions
-from reconciler.xapi.trust import Trust
-from reconciler.xapi.wire import fetch_fingerprint
 
 
 class StatusFormat(StrEnum):
@@ -100,7 +89,7 @@ def capture(
             wanted = one(path, repo, revision)
             rec = reconciler(wanted, state_dir)
             look = rec.observe()
-            snapshots.save(snapshots.Snapshot(wanted.name, look.at, look.survey, look.state), file)
+            rooms.save_capture(wanted, look, file)
     except Stop as stop:
         fail(stop)
     answered = sum(t.answers for t in look.survey.testimonies)
@@ -137,33 +126,8 @@ def export(
     try:
         with troubles():
             ref = SecretRef("file", str(password_file.resolve())) if password_file else SecretRef("env", password_env)
-            seen = fetch_fingerprint(address, 10.0)
-            if fingerprint is None and not trust:
-                raise Stop(
-                    Exit.USAGE,
-                    f"{address} shows a certificate with SHA-256 {seen}",
-                    "compare it on the host's console (openssl x509 -in /etc/xensource/xapi-ssl.pem -noout "
-                    f"-fingerprint -sha256), then: xenrec export {address} --fingerprint {seen}",
-                )
-            port = Outside(Trust({address: fingerprint or seen}), run_agent)
-            password = resolve(ref, environ=os.environ, base=Path.cwd())
-            try:
-                session = PoolSessions(port, username, lambda: password).login(address)
-            except XapiFailure as failure:
-                if failure.code == "HOST_IS_SLAVE":
-                    raise Stop(
-                        Exit.ERROR, f"{address} is a member, not the master", f"xenrec export {failure.params[0]}"
-                    ) from None
-                raise
-            state = read_pool(session, now=port.now())
-            session.close()
-            text = export_yaml(
-                state,
-                username=username,
-                password=ref,
-                fingerprints=_fingerprints(state, address, fingerprint or seen),
-                fencing=None,
-                name=name,
+            text, state = rooms.export_pool(
+                address, username=username, password=ref, fingerprint=fingerprint, trust=trust, name=name, note=note
             )
             if out is not None:
                 _write(out, text)
@@ -173,22 +137,6 @@ def export(
         say(text)
     else:
         say(f"{out}: {len(state.hosts)} members, {len(state.guests)} VMs. Next: xenrec plan {out}")
-
-
-def _fingerprints(state: PoolState, address: str, known: str) -> dict[str, str]:
-    """Of every host that shows a certificate now; the others get none, and a note says so."""
-    _, colon, port = address.rpartition(":") if address.count(":") == 1 else ("", "", "")
-    found = {}
-    for host in state.hosts.values():
-        where = f"{host.address}:{port}" if colon else host.address
-        if where == address:
-            found[host.address] = known
-            continue
-        try:
-            found[host.address] = fetch_fingerprint(where, 5.0)
-        except TransportFault as fault:
-            note(f"{host.name}: no certificate to pin: {fault}")
-    return found
 
 
 def _write(out: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler import rooms
 from reconciler.cli.common import (
     PathArgument,
     RepoOption,
@@ -29,20 +30,16 @@ from reconciler.cli.common import (
     wanted_of,
 )
 from reconciler.cli.exits import Exit, worst
-from reconciler.core.guard import Allowance
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Plan
-from reconciler.core.planner import make_plan
 from reconciler.core.wanted import Wanted
-from reconciler.manifest import Loaded, ManifestError, Severity, load_file
-from reconciler.manifest import schema as schemas
+from reconciler.rooms import Loaded, Severity
 from reconciler.views.json_view import plan_json
 from reconciler.views.markdown import plan_markdown
 from reconciler.views.reports import github_annotation, gitlab_report
 from reconciler.views.saved_plan import dump_plan, load_plan
 from reconciler.views.text import plan_text
 from reconciler.views.xe import xe_runbook
-from reconciler.xapi import snapshot as snapshots
 
 
 class Format(StrEnum):
@@ -97,7 +94,7 @@ def validate(
     except Stop as stop:
         if form is ProblemFormat.TEXT or stop.code is not Exit.INVALID:
             fail(stop)
-        found = _problems_of(path)
+        found = rooms.load_one_bad(path)
     problems = [p for one in found for p in one.problems]
     if form is ProblemFormat.JSON:
         say(
@@ -118,14 +115,6 @@ def validate(
                     say(f"{place}: note: {text}" if place else f"note: {text}")
     if any(p.severity is Severity.ERROR for p in problems) or any(one.wanted is None for one in found):
         raise typer.Exit(Exit.INVALID)
-
-
-def _problems_of(path: str) -> list[Loaded]:
-    """A single bad file as Loaded, for the machine formats."""
-    try:
-        return [Loaded(path, None, load_file(path))]
-    except ManifestError as error:
-        return [Loaded(path, None, None, error.problems)]
 
 
 def _json(one: Loaded) -> dict[str, object]:
@@ -153,7 +142,7 @@ def _json(one: Loaded) -> dict[str, object]:
 
 def schema() -> None:
     """Print the JSON Schema of the manifest."""
-    say(schemas.text())
+    say(rooms.schema_text())
 
 
 def plan(
@@ -214,21 +203,7 @@ def _make(
         rec = reconciler(wanted, state_dir, failback=failback, attended=not unattended)
         look = rec.observe()
         return rec.plan_of(look), look.state or look.last_known
-    taken = snapshots.load(snapshot)
-    if taken.survey is None:
-        raise Stop(Exit.ERROR, f"{snapshot} holds no survey", "make one: xenrec capture MANIFEST FILE")
-    members = tuple((t.name, t.address) for t in taken.survey.testimonies)
-    if members != tuple((m.name, m.address) for m in wanted.members):
-        raise Stop(Exit.ERROR, f"{snapshot} was captured with other members than {wanted.source} declares")
-    made = make_plan(
-        wanted,
-        taken.survey,
-        now=taken.taken_at,
-        state=taken.state,
-        failback=failback,
-        allowance=Allowance(attended=not unattended),
-    )
-    return made, taken.state
+    return rooms.plan_capture(wanted, snapshot, failback=failback, attended=not unattended)
 
 
 def _write(out: Path, made: Plan) -> None:
