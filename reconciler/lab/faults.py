@@ -17,8 +17,9 @@ from reconciler.lab.visitor import Visitor
 HELP = """\
 power off|on HOST [with bmc]       the plug; `with bmc`: its BMC loses power too, and answers again with `on`
 bmc silent|answers|lies|honest HOST
-cut A B | heal A B                 a link: host names, client, storage, the name of an SR, * for everybody
-heal HOST | heal all               every cut of a host, or every cut that there is
+cut A B                            a link: host names, client, storage, the name of an SR, * for everybody
+heal A B                           undo that
+heal HOST | heal all               undo every cut of a host, or every cut that there is
 isolate HOST                       cut it from everybody (its storage stays)
 partition A B | C [| D …]          cut every link between members of different sets
 flap A B TIMES SECONDS             cut and heal a link so many times, every so many seconds
