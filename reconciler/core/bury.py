@@ -132,6 +132,8 @@ def plan_burials(
         if one.standing is not Standing.DEAD:
             fence = Action(Verb.FENCE, one.thing, why_fence, before=one.why, after="power off, read back from its BMC")
             why, remedy = fence_obstacle(one, brake)
+            if why and one.standing is Standing.SUSPECT:
+                continue  # it lives: to declare it dead would be wrong, not only withheld
             if why:
                 burial = _burial(one, guests, concerned, rests, ()) if concerned else fence
                 draft.hold(

@@ -9,6 +9,7 @@ from reconciler.core.draft import Draft, apply_command
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb, Withheld
 from reconciler.core.wanted import Level, VmWish, Wanted
+from reconciler.core.words import names
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,10 @@ def _refusal(
     if state is not None and "rolling_upgrade_in_progress" in state.pool.other_config and action.level > Level.METADATA:
         return "a rolling upgrade of the pool is in progress", "finish it first"
     if brake and action.level >= Level.MOVE:
-        return brake, "look from another network; if it is true, lower policy.brake.minHealthy in the manifest"
+        return brake, (
+            "bring the toolstacks of the others back, or look from another network; if so many hosts are really down, "
+            "lower policy.brake.minHealthy in the manifest"
+        )
     most = wanted.policy.brake.max_hosts_per_run
     if action.verb in _HOST_VERBS and action.target.name not in hosts and len(hosts) >= most:
         return (
@@ -145,18 +149,26 @@ _FARED = {
 }
 
 
+_WAITS_FOR = {Verb.AWAIT_MASTER: Verb.PROMOTE, Verb.AWAIT_MEMBERS: Verb.RECOVER_MEMBERS}
+"""An action that only waits, and the one that has waited for the same thing."""
+
+
 def hold_back(fresh: Plan, failures: Mapping[str, Done]) -> Plan:
-    """`fresh` without what already failed in this run: nothing is tried in a loop."""
-    return _without(
-        fresh,
-        {
-            key: (
-                f"it {_FARED.get(one.result, str(one.result))} in this run: {one.why}",
+    """`fresh` without what already failed in this run, and without waiting again for what was waited for in vain:
+    nothing is tried in a loop."""
+    reasons = {}
+    for action in fresh.actions:
+        one = failures.get(action.id)
+        fared = f"it {_FARED.get(one.result, str(one.result))}" if one else ""
+        if one is None and action.verb in _WAITS_FOR:
+            one = failures.get(replace(action, verb=_WAITS_FOR[action.verb]).id)
+            fared = "it was waited for already"
+        if one is not None:
+            reasons[action.id] = (
+                f"{fared} in this run: {one.why}",
                 one.remedy or f"mend that, then: {apply_again(fresh)}",
             )
-            for key, one in failures.items()
-        },
-    )
+    return _without(fresh, reasons)
 
 
 def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:
@@ -164,9 +176,13 @@ def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:
     gone: dict[str, Action] = {}
     held: list[Withheld] = []
     stages: list[Stage] = []
+    notes = plan.notes
     for stage in plan.stages:
         if stage.forecast and gone:
-            break  # what comes after a stage that is not done whole can't be foretold
+            # What comes after a stage that is not done whole can't be foretold, but what it leaves down can.
+            down = [a.target.name for a in stage.actions if a.verb in (Verb.START, Verb.RESUME, Verb.UNPAUSE)]
+            notes += (f"until then not started: {names(down)}",) if down else ()
+            break
         kept = []
         for action in stage.actions:
             broken = next((i for i in action.follows if i in gone), None)
@@ -184,4 +200,4 @@ def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:
             stages.append(replace(stage, actions=tuple(kept)))
     if not gone:
         return plan
-    return replace(plan, stages=tuple(stages), withheld=plan.withheld + tuple(held))
+    return replace(plan, stages=tuple(stages), withheld=plan.withheld + tuple(held), notes=notes)

@@ -23,7 +23,7 @@ from reconciler.core.evidence import (
 )
 from reconciler.core.model import PoolState
 from reconciler.core.wanted import Member, MemberState, Wanted
-from reconciler.core.words import address_host, count, names, utc
+from reconciler.core.words import address_host, ago, count, names, utc
 
 _LIFE = {
     LoginAnswer.REFUSED: "its host answers but its toolstack does not (connection refused)",
@@ -145,10 +145,22 @@ def brake_reason(wanted: Wanted, survey: Survey) -> str:
     if share >= wanted.policy.brake.min_healthy:
         return ""
     up = sum(t.answers for t in survey.testimonies)
+    refused = [t.name for t in survey.testimonies if t.login is LoginAnswer.REFUSED]
+    guess = "it may be this machine that is cut off"
+    if refused:
+        guess = f"the toolstack of {names(refused)} is down or restarting"
     return (
         f"only {up} of {len(survey.testimonies)} members answer and policy.brake.minHealthy is "
-        f"{wanted.policy.brake.min_healthy:.0%}: it may be this machine that is cut off"
+        f"{wanted.policy.brake.min_healthy:.0%}: {guess}"
     )
+
+
+def brake_remedy(survey: Survey) -> str:
+    """What to do about the brake."""
+    refused = [t for t in survey.testimonies if t.login is LoginAnswer.REFUSED]
+    if refused:
+        return f"wait a minute; if it stays down: {_restart(refused[0])}"
+    return "look from another network; if it is true, lower policy.brake.minHealthy in the manifest"
 
 
 def diagnose(
@@ -191,13 +203,13 @@ def diagnose(
         told = "; ".join(
             f"{m.name} is followed by {count(followers[address_host(m.address)], 'member')}" for m in masters
         )
+        word = "both" if len(masters) == 2 else "all"
         return Diagnosis(
             Situation.TWO_MASTERS,
-            f"{names(m.name for m in masters)} all accept logins as master: {told}. "
+            f"{names(m.name for m in masters)} {word} accept logins as master: {told}. "
             "Each starts VMs from its own database, so one VM may run twice",
             judged,
-            remedy="start and move nothing; decide which is right, then on that host only: xe pool-recover-slaves "
-            "(it demotes the other, whose copies of VMs that run elsewhere are killed)",
+            remedy=_two_masters_remedy([m for m in masters if followers[address_host(m.address)]]),
         )
     rejected = [t for t in survey.testimonies if t.login is LoginAnswer.REJECTED]
     if rejected and not masters:
@@ -210,6 +222,24 @@ def diagnose(
     if masters:
         return _managed(wanted, survey, judged, masters[0])
     return _masterless(wanted, survey, judged, known=known, incident=incident, now=now)
+
+
+def _two_masters_remedy(followed: Sequence[Testimony]) -> str:
+    """What a person may do about two masters; nothing that xenrec would do itself."""
+    rest = (
+        "The other one becomes its member, and when it resynchronises its copies of VMs that this one has elsewhere "
+        "are killed"
+    )
+    if len(followed) == 1:
+        right = followed[0]
+        return (
+            f"start and move nothing until there is one. {rest}. If {right.name}, whom members follow, is the right "
+            f"one: ssh root@{address_host(right.address)} xe pool-recover-slaves"
+        )
+    return (
+        f"start and move nothing until there is one. Decide which is right, then on that host only: "
+        f"xe pool-recover-slaves. {rest}"
+    )
 
 
 def _managed(wanted: Wanted, survey: Survey, judged: tuple[Judged, ...], master: Testimony) -> Diagnosis:
@@ -293,6 +323,19 @@ def promotion_is_void(incident: Incident, survey: Survey, judged: Sequence[Judge
     )
 
 
+def candidate_vanished(incident: Incident, survey: Survey) -> bool:
+    """The candidate of a promotion is silent for longer than its toolstack takes to restart: it, too, may be dead. Not
+    where a member follows it: then it is we who don't reach it."""
+    t = survey.of(incident.candidate)
+    return (
+        t is not None
+        and t.login is LoginAnswer.SILENT
+        and not t.tcp
+        and survey.at - incident.sent_at > NEVER_TOOK_EFFECT
+        and not any(o.follows == address_host(incident.candidate_address) for o in survey.testimonies)
+    )
+
+
 def _masterless(
     wanted: Wanted,
     survey: Survey,
@@ -323,13 +366,14 @@ def _masterless(
         return _untrusted(in_office, judged)
     shown = f"{name} ({address})" if name else (address or "an unknown master")
     if incident is not None and not promotion_is_void(incident, survey, judged, now):
-        sent = incident.candidate
+        told = f"{incident.candidate} was told {ago(now - incident.sent_at)} ago to become master and "
+        vanished = candidate_vanished(incident, survey)
         return Diagnosis(
             Situation.BOOTING,
-            f"{sent} was told {now - incident.sent_at:.0f} s ago to become master and does not accept logins yet",
+            told + ("does not answer at all any more" if vanished else "does not accept logins yet"),
             judged,
             lost_master=incident.lost_master,
-            remedy=f"it is observed, not sent again; watch it with: xenrec status {wanted.source}",
+            remedy="" if vanished else f"that is never sent twice, only watched: xenrec apply {wanted.source}",
         )
     if brake := brake_reason(wanted, survey):
         return Diagnosis(
@@ -337,10 +381,11 @@ def _masterless(
             f"no master answers, and {brake}",
             judged,
             lost_master=name,
-            remedy="look from another network; if it is true, lower policy.brake.minHealthy in the manifest",
+            remedy=brake_remedy(survey),
         )
     if len(followed) > 1:
-        told = "; ".join(f"{t.name} follows {t.follows}" for t in answering if t.follows)
+        called = {address_host(m.address): m.name for m in wanted.members}
+        told = "; ".join(f"{t.name} follows {called.get(t.follows, t.follows)}" for t in answering if t.follows)
         return Diagnosis(
             Situation.LOST,
             f"nobody accepts logins, and the members follow different masters: {told}",

@@ -189,6 +189,8 @@ class Plan:
     last_known_at: float | None = None
     differences: tuple[tuple[str, str], ...] = ()
     """(thing, field by field difference) for people; made with deepdiff, only where objects differ."""
+    failback: bool = False
+    """It was made with the word that the hand-over waits for: apply needs it, too."""
 
     @property
     def actions(self) -> tuple[Action, ...]:

@@ -44,6 +44,7 @@ def make_plan(
         source=wanted.source,
         digest=wanted.digest,
         commit=wanted.commit,
+        failback=failback,
         notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
@@ -85,6 +86,7 @@ def _managed(
         kept=tuple(draft.kept),
         notes=plan.notes + tuple(draft.notes),
         differences=restore.differences,
+        last_known_at=state.read_at if restore.regain else None,
     )
 
 
@@ -101,11 +103,11 @@ def _lost(
     restrain(wanted, draft, allowance, state=None, wishes={}, brake="")
     notes = plan.notes + tuple(draft.notes)
     plan = replace(plan, withheld=tuple(draft.withheld))
+    only = (Stage("regain", tuple(draft.actions)),) if draft.actions else ()
     if regain.candidate is None:
-        return replace(plan, notes=notes)
+        return replace(plan, stages=only, notes=notes)
     if last_known is None:
         told = "the pool was never read from this machine, so what comes after the regain stage can't be forecast"
-        only = (Stage("regain", tuple(draft.actions)),) if draft.actions else ()
         return replace(plan, stages=only, notes=(*notes, told))
     state, seen, told_by = forecast_pool(wanted, survey, plan.diagnosis, last_known, regain)
     later = plan_restore(wanted, seen, told_by, state, brake="", assume_rejoined=True)

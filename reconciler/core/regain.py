@@ -17,7 +17,7 @@ from reconciler.core.evidence import (
     Testimony,
     Verdict,
 )
-from reconciler.core.judge import uuid_of
+from reconciler.core.judge import brake_reason, brake_remedy, candidate_vanished, uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.wanted import Member, Wanted
@@ -55,7 +55,7 @@ def plan_regain(
     """
     draft = Draft()
     if diagnosis.situation is Situation.BOOTING and incident is not None:
-        return _observe(wanted, known, incident, draft)
+        return _observe(wanted, survey, diagnosis, known, incident, draft)
     if diagnosis.situation is not Situation.LOST or diagnosis.lost_master is None:
         return Regain(draft)
     lost = wanted.member(diagnosis.lost_master)
@@ -172,7 +172,14 @@ def _candidate(
     return None, passed
 
 
-def _observe(wanted: Wanted, known: PoolState | None, incident: Incident, draft: Draft) -> Regain:
+def _observe(
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    known: PoolState | None,
+    incident: Incident,
+    draft: Draft,
+) -> Regain:
     candidate, lost = wanted.member(incident.candidate), wanted.member(incident.lost_master)
     if candidate is None:
         draft.notes.append(f"{incident.candidate} was promoted at {utc(incident.sent_at)} and is no longer declared")
@@ -186,6 +193,9 @@ def _observe(wanted: Wanted, known: PoolState | None, incident: Incident, draft:
         certificate_of=(incident.lost_master,),
         via=candidate.address,
     )
+    if candidate_vanished(incident, survey):
+        _replace_candidate(wanted, survey, diagnosis, known, candidate, await_master, draft)
+        return Regain(draft)
     recover = Action(
         Verb.RECOVER_MEMBERS,
         _pool(wanted, known),
@@ -196,6 +206,41 @@ def _observe(wanted: Wanted, known: PoolState | None, incident: Incident, draft:
     )
     draft.actions.extend((await_master, recover))
     return Regain(draft, candidate, lost)
+
+
+def _replace_candidate(
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    known: PoolState | None,
+    candidate: Member,
+    await_master: Action,
+    draft: Draft,
+) -> None:
+    """A candidate that vanished: only its proved death lets another member be promoted (I3)."""
+    judged, t = diagnosis.of(candidate.name), survey.of(candidate.name)
+    assert judged is not None
+    assert t is not None
+    if brake := brake_reason(wanted, survey):
+        draft.hold(await_master, brake, brake_remedy(survey))
+    elif why := _unfenceable(candidate, judged, t, judged.voided):
+        draft.hold(
+            await_master,
+            f"{why}. Another member is promoted only when that is proved",
+            f"see with your own eyes that {candidate.name} is powered off, then: "
+            f"{attest_command(wanted, candidate.name)}",
+        )
+    else:
+        draft.actions.append(
+            Action(
+                Verb.FENCE,
+                _thing(candidate, known),
+                f"{candidate.name} was told to become master and vanished; another member is promoted only when it is "
+                "proved dead",
+                before=judged.why,
+                after="power off, read back from its BMC",
+            )
+        )
 
 
 def forecast_pool(

@@ -11,6 +11,7 @@ from reconciler.core.judge import uuid_of
 from reconciler.core.model import Host, PoolState, Ref
 from reconciler.core.plan import Thing
 from reconciler.core.wanted import Member, MemberState, Wanted
+from reconciler.core.words import address_host
 
 
 class Standing(StrEnum):
@@ -81,6 +82,7 @@ def stand(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState
     found: dict[Ref, Stand] = {}
     by_member: dict[str, Stand] = {}
     missing = []
+    called = {address_host(m.address): m.name for m in wanted.members}
     master_settled = state.master is not None and state.master.enabled
     for member in wanted.members:
         uuid = uuid_of(member, state)
@@ -88,7 +90,7 @@ def stand(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState
             missing.append(member)
             continue
         host = by_uuid[uuid]
-        one = _stand(member, host, survey, diagnosis, master_settled=master_settled)
+        one = _stand(member, host, survey, diagnosis, master_settled=master_settled, called=called)
         found[host.ref] = by_member[member.name] = one
     for host in state.hosts.values():
         if host.ref not in found:
@@ -97,10 +99,19 @@ def stand(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState
     return Stands(ordered, by_member, tuple(missing))
 
 
-def _stand(member: Member, host: Host, survey: Survey, diagnosis: Diagnosis, *, master_settled: bool) -> Stand:
+def _stand(
+    member: Member,
+    host: Host,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    *,
+    master_settled: bool,
+    called: Mapping[str, str],
+) -> Stand:
     judged, t = diagnosis.of(member.name), survey.of(member.name)
     assert judged is not None
     assert t is not None
+    followed = called.get(t.follows or "")
     if judged.verdict is Verdict.DEAD:
         return Stand(host, member, Standing.DEAD, judged.why, judged.certificate, t.bmc)
     if judged.verdict is Verdict.SUSPECT:
@@ -108,9 +119,12 @@ def _stand(member: Member, host: Host, survey: Survey, diagnosis: Diagnosis, *, 
     if judged.verdict is not Verdict.ALIVE:
         return Stand(host, member, Standing.SILENT, judged.why, bmc=t.bmc)
     if member.name in diagnosis.astray:
-        return Stand(host, member, Standing.ASTRAY, f"it still follows {t.follows}", bmc=t.bmc)
+        return Stand(host, member, Standing.ASTRAY, f"it still follows {followed or t.follows}", bmc=t.bmc)
     if t.login is LoginAnswer.EMERGENCY:
         return Stand(host, member, Standing.REJOINING, f"it is starting ({t.detail})", bmc=t.bmc)
+    if not host.live and t.reaches_master is False:
+        why = f"it can't reach the master: look at the network between {member.name} and {followed or t.follows}"
+        return Stand(host, member, Standing.REJOINING, why, bmc=t.bmc)
     if not host.live:
         return Stand(host, member, Standing.REJOINING, "it answers, but the master has not heard it yet", bmc=t.bmc)
     if member.state is MemberState.MAINTENANCE:

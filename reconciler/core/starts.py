@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.bury import Doubt
-from reconciler.core.draft import Draft, attest_command
+from reconciler.core.draft import Draft, attest_command, toolstack_command
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room, choose, drives
 from reconciler.core.plan import Action, Thing, Unmet, Verb
@@ -141,7 +141,7 @@ def _allowed(
     for other in stands.by_ref.values():
         if other.standing is Standing.DEAD and not other.host.enabled and other.thing.name not in rests:
             rests.append(other.thing.name)
-    return _Candidate(vm, wish, verb, tuple(rests), tuple(dict.fromkeys(follows)), None)
+    return _Candidate(vm, wish, verb, tuple(dict.fromkeys(rests)), tuple(dict.fromkeys(follows)), None)
 
 
 def busy(vm: Vm, wish: VmWish) -> Unmet:
@@ -163,6 +163,8 @@ def _before(vm: Vm, one: Stand | None) -> str:
 
 def _held_by(wanted: Wanted, one: Stand, draft: Draft) -> tuple[str, str]:
     """The reason and remedy of the withheld burial that a start waits for."""
+    if one.standing is Standing.SUSPECT:
+        return f"it may still be running on {one.thing.name}: {one.why}", toolstack_command(one)
     for held in draft.withheld:
         if held.action.target.uuid == one.host.uuid and held.action.verb in (Verb.DECLARE_DEAD, Verb.FENCE):
             return (

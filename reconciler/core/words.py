@@ -29,6 +29,13 @@ def size(number: int) -> str:
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / MIB:.0f} MiB"
 
 
+def ago(seconds: float) -> str:
+    """A time span for people: "45 s", "20 min", "3 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
 def address_host(address: str) -> str:
     """The host part of host or host:port, as XAPI tells addresses; an IPv6 address may stand in brackets."""
     if address.startswith("["):

@@ -87,6 +87,7 @@ def plan_document(plan: Plan) -> Document:
         "status": str(plan.status),
         "made_at": words.rfc3339(plan.made_at),
         "last_known_at": words.rfc3339(plan.last_known_at),
+        "failback": plan.failback,
         "source": plan.source,
         "digest": plan.digest,
         "commit": plan.commit,

@@ -74,6 +74,8 @@ def plan_text(
     command = apply_command
     if command is None:
         command = f"xenrec apply {plan.source}" if plan.source and not plan.commit and plan.actions else ""
+        if command and plan.failback:
+            command += " --failback"
         if plan.withheld and not plan.actions and (plan.unmet or plan.notes):
             command = plan.withheld[0].remedy  # said above, but the last line is what is read first at 3 a.m.
     page.next(command, indent=0)
