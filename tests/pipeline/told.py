@@ -10,15 +10,14 @@ from reconciler.cli.apply import outcome_code
 from reconciler.cli.exits import Exit
 from reconciler.core.plan import Outcome, Plan, Result, Unmet, Verb
 from reconciler.lab import Release
+from tests.support.calls import Killed, changes
 from tests.support.story import Story
+
+__all__ = ["Killed", "changes"]
 
 PROMOTION = "pool.emergency_transition_to_master"
 BACKED_UP = 700.0
 """Virtual seconds after which every member holds a backup of the master's database."""
-
-
-class Killed(BaseException):
-    """The process died here."""
 
 
 class Console:
@@ -112,18 +111,6 @@ def unmet(plan: Plan) -> dict[str, Unmet]:
 def writes(story: Story, since: int = 0) -> list[str]:
     """Methods called since then that change a pool."""
     return [m for _, _, m in story.port.calls[since:] if changes(m)]
-
-
-def changes(method: str) -> bool:
-    """The method writes: to the database, to a host, or to a host's power."""
-    if method.startswith("agent:"):
-        return method in ("agent:off", "agent:on", "agent:reboot")
-    if method.startswith("Async."):
-        return True
-    cls, _, name = method.partition(".")
-    if cls in ("session", "event", "task", "system"):
-        return False
-    return not name.startswith(("get_", "is_", "assert_"))
 
 
 def proved(story: Story, outcome: Outcome, *, left: Sequence[str] = (), attended: bool = True) -> Plan:

@@ -1,0 +1,113 @@
+"""A random manifest for a lab's pool, and who may be touched by it, worked out without the program."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from reconciler.core.wanted import (
+    Brake,
+    Failback,
+    Level,
+    MasterWish,
+    MemberState,
+    PlacementWish,
+    Policy,
+    Priority,
+    SelectorKind,
+    StorageWish,
+    VmWish,
+    Wanted,
+    WantedState,
+)
+from reconciler.lab import Lab
+from tests.support.story import wanted_of
+
+STATES = (WantedState.RUNNING, WantedState.RUNNING, WantedState.HALTED, WantedState.SUSPENDED, WantedState.AS_IS)
+
+
+def random_wanted(lab: Lab, seed: int) -> Wanted:
+    """A manifest of that pool: a subset of its VMs, mostly as they are, and a policy."""
+    rng = random.Random(seed)
+    hosts = list(lab.hosts)
+    share = rng.choice((0.0, 0.34, 0.5, 0.5, 0.51))
+    wanted = wanted_of(lab, fencing=False, brake=Brake(share, rng.choice((1, 1, 2, 3))))
+    fenced = wanted_of(lab, fencing=True)
+    every = rng.choice((1.0, 1.0, 0.5, 0.0))
+    members = tuple(
+        replace(
+            full if rng.random() < every else bare,
+            state=MemberState.MAINTENANCE if i and rng.random() < 0.05 else MemberState.ACTIVE,
+        )
+        for i, (bare, full) in enumerate(zip(wanted.members, fenced.members, strict=True))
+    )
+    policy = replace(
+        wanted.policy,
+        attended=Level.CROWN if rng.random() < 0.9 else rng.choice(list(Level)),
+        unattended=rng.choice((Level.OBSERVE, Level.MOVE, Level.POWER, Level.POWER, Level.BURY, Level.CROWN)),
+    )
+    master: MasterWish | None = MasterWish(
+        hosts[0] if rng.random() < 0.8 else rng.choice(hosts),
+        tuple(rng.sample(hosts, rng.randint(0, len(hosts) - 1))),
+        rng.choice((Failback.MANUAL, Failback.AUTO, Failback.NEVER)),
+    )
+    if master and master.host in master.successors:
+        master = replace(master, successors=tuple(s for s in master.successors if s != master.host))
+    return replace(
+        wanted,
+        members=members,
+        policy=policy,
+        master=master if rng.random() < 0.85 else None,
+        storage=StorageWish(default_sr=rng.choice((None, None, "san-1"))),
+        vms=_wishes(rng, wanted, hosts, lab),
+    )
+
+
+def _wishes(rng: random.Random, wanted: Wanted, hosts: list[str], lab: Lab) -> tuple[VmWish, ...]:
+    kept = []
+    names = {vm["uuid"]: vm["name"] for vm in lab.describe()["vms"]}
+    changing = rng.choice((0.0, 0.15, 0.5))
+    for wish in wanted.vms:
+        if rng.random() < 0.15:
+            continue
+        changed = wish
+        if rng.random() < changing:
+            changed = replace(changed, state=rng.choice(STATES))
+        if rng.random() < changing:
+            changed = replace(changed, home=rng.choice((None, *hosts)))
+        if rng.random() < 0.1:
+            changed = replace(
+                changed,
+                placement=PlacementWish(
+                    prefer=(rng.choice(hosts),),
+                    avoid=(rng.choice(hosts),) if rng.random() < 0.5 else (),
+                    spread="s" if rng.random() < 0.5 else None,
+                ),
+            )
+        if rng.random() < 0.05:
+            changed = replace(changed, max_level=rng.choice(list(Level)))
+        if kept and rng.random() < 0.15:
+            changed = replace(changed, depends_on=(rng.choice(kept).value,))
+        if rng.random() < 0.2:
+            changed = replace(changed, priority=rng.choice(list(Priority)))
+        kept.append(changed)
+    if rng.random() < 0.05:
+        kept += _forbidden(rng, lab, names)
+    return tuple(kept)
+
+
+def _forbidden(rng: random.Random, lab: Lab, names: dict[str, str]) -> list[VmWish]:
+    """Somebody declares a control domain or a template by its uuid (I11)."""
+    db = lab.masters()[0].toolstack
+    assert db is not None
+    assert db.db is not None
+    records = list(db.db.tables["VM"].values())
+    found = [r["uuid"] for r in records if r["uuid"] not in names and (r["is_control_domain"] or r["is_a_template"])]
+    if not found:
+        return []
+    return [VmWish(SelectorKind.UUID, rng.choice(sorted(found)), rng.choice(STATES[:3]))]
+
+
+def policy_of(wanted: Wanted, *, attended: bool) -> tuple[Policy, Level]:
+    """The policy and how far a run may go by it."""
+    return wanted.policy, wanted.policy.attended if attended else wanted.policy.unattended

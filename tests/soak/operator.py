@@ -1,0 +1,114 @@
+"""People at the pool: through another client, and following what a plan told them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reconciler.core.evidence import Situation
+from reconciler.core.plan import Plan
+from reconciler.lab import Lab, LabHost
+
+SOURCE = "desk"
+
+
+class Operator:
+    """Does things with real calls at an acting master that its desk reaches; what XAPI refuses is not done."""
+
+    def __init__(self, lab: Lab, say: Callable[[str], None]) -> None:
+        self.lab = lab
+        self.say = say
+        self.started: list[tuple[float, str]] = []
+        """(time, VM uuid) of every start that people asked for, directly or not."""
+
+    def _ask(self, host: LabHost, method: str, *params: Any, patience: float = 3.0) -> Any:
+        reply = self.lab.request(host.address, method, params, source=SOURCE)
+        self.lab.settle([reply], self.lab.now + patience)
+        return reply.value if reply.done and reply.failure is None and reply.transport is None else None
+
+    def _desk(self) -> tuple[LabHost, str] | None:
+        for host in self.lab.masters():
+            if self.lab.reaches(SOURCE, host):
+                session = self._ask(host, "session.login_with_password", "root", "lab", "1.0", "desk")
+                if session:
+                    return host, session
+        return None
+
+    def do(self, what: str, vm: int, host: int) -> None:
+        """One thing that somebody does; it goes on in the pool after a few seconds of waiting."""
+        desk = self._desk()
+        if desk is None:
+            return
+        master, session = desk
+        db = master.toolstack.db if master.toolstack is not None else None
+        if db is None:
+            return
+        guests = [
+            ref
+            for ref, r in sorted(db.tables["VM"].items())
+            if not (r["is_control_domain"] or r["is_a_template"] or r["is_a_snapshot"])
+        ]
+        hosts = sorted(db.tables["host"])
+        chosen, there = (guests[vm % len(guests)] if guests else ""), hosts[host % len(hosts)]
+        if not chosen and what not in ("disable", "enable", "designate"):
+            return
+        calls: dict[str, tuple[str, tuple[Any, ...]]] = {
+            "start": ("Async.VM.start", (chosen, False, False)),
+            "stop": ("Async.VM.clean_shutdown", (chosen,)),
+            "kill": ("Async.VM.hard_shutdown", (chosen,)),
+            "suspend": ("Async.VM.suspend", (chosen,)),
+            "migrate": ("Async.VM.pool_migrate", (chosen, there, {"live": "true"})),
+            "disable": ("Async.host.disable", (there,)),
+            "enable": ("Async.host.enable", (there,)),
+            "block": ("VM.add_to_blocked_operations", (chosen, "start", "maintenance")),
+            "designate": ("Async.pool.designate_new_master", (there,)),
+        }
+        method, params = calls[what]
+        if what in ("start", "migrate"):
+            self.started.append((self.lab.now, db.tables["VM"][chosen]["uuid"]))
+        got = self._ask(master, method, session, *params)
+        name = db.tables["VM"][chosen]["name_label"] if chosen in db.tables["VM"] else ""
+        place = db.tables["host"].get(there, {}).get("name_label", "")
+        self.say(f"   @ operator at {master.name}: {what} {name} {place}: {'ok' if got is not None else 'no'}")
+
+    # --- what a plan told them -----------------------------------------------------------------------------------
+
+    def follow(self, plan: Plan) -> bool:
+        """Do what the plan advises and only people may do; whether there was something."""
+        situation = plan.diagnosis.situation
+        if situation is Situation.TWO_MASTERS:
+            return self._decide()
+        if any("xe-toolstack-restart" in remedy for remedy in _remedies(plan)):
+            return self._restart(plan)
+        if any("xe pool-recover-slaves" in remedy for remedy in _remedies(plan)):
+            return self._decide()
+        return False
+
+    def _decide(self) -> bool:
+        """On the master that most members follow, the later one where they are even: xe pool-recover-slaves."""
+        followers = {
+            h.name: sum(o.role == f"slave:{h.address}" for o in self.lab.hosts.values()) for h in self.lab.masters()
+        }
+        if not followers:
+            return False
+        right = max(self.lab.masters(), key=lambda h: followers[h.name])
+        session = self._ask(right, "session.login_with_password", "root", "lab", "1.0", "desk")
+        self.say(f"   @ operator: pool-recover-slaves on {right.name}")
+        self._ask(right, "pool.recover_slaves", session, patience=120.0)
+        return True
+
+    def _restart(self, plan: Plan) -> bool:
+        told = [h for h in self.lab.hosts.values() if any(_names(h, remedy) for remedy in _remedies(plan))]
+        for host in told:
+            if host.up:
+                self.say(f"   @ operator: xe-toolstack-restart on {host.name}")
+                self.lab.restart_toolstack(host.name)
+        return bool(told)
+
+
+def _remedies(plan: Plan) -> list[str]:
+    return [plan.diagnosis.remedy, *(h.remedy for h in plan.withheld), *(u.remedy for u in plan.unmet), *plan.notes]
+
+
+def _names(host: LabHost, remedy: str) -> bool:
+    return "xe-toolstack-restart" in remedy and (f"{host.name}:" in remedy or f"root@{host.address} " in remedy)

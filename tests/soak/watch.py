@@ -1,0 +1,350 @@
+"""Every call that a run sends, judged against the physical truth of that moment (I1-I9, I11).
+
+Nothing here asks the program what it believes. A sign of life counts only if the host gave it already when the run last
+looked at that address: what changes between a look and the call that follows it at once, nobody can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.core.wanted import Level, SelectorKind, VmWish, Wanted, WantedState
+from reconciler.lab import Lab, LabHost
+from tests.support.calls import changes
+
+LEVELS = {
+    "pool.set_default_SR": Level.METADATA,
+    "pool.set_suspend_image_SR": Level.METADATA,
+    "VM.set_affinity": Level.METADATA,
+    "pool.designate_new_master": Level.MOVE,
+    "VM.start_on": Level.POWER,
+    "VM.resume_on": Level.POWER,
+    "VM.unpause": Level.POWER,
+    "VM.clean_shutdown": Level.POWER,
+    "VM.suspend": Level.POWER,
+    "host.declare_dead": Level.BURY,
+    "VM.power_state_reset": Level.BURY,
+    "agent:off": Level.CROWN,
+    "pool.emergency_transition_to_master": Level.CROWN,
+    "pool.recover_slaves": Level.CROWN,
+    "pool.emergency_reset_master": Level.CROWN,
+}
+"""Every call that writes and that a run may send, and from which level on (I5: there are no others)."""
+UNJUDGED = frozenset({"message.create", "pool.add_to_other_config", "pool.remove_from_other_config"})
+"""Notes and the lease: they change nothing that runs."""
+BEGINS = {"VM.start_on": ("Halted",), "VM.resume_on": ("Suspended",)}
+ENDS = {"VM.clean_shutdown": WantedState.HALTED, "VM.suspend": WantedState.SUSPENDED}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """An invariant that was broken, with the virtual second of the schedule."""
+
+    invariant: str
+    at: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant} at {self.at:.1f} s: {self.text}"
+
+
+@dataclass
+class Sight:
+    """What one actor could see so far. Numbers are of its calls; `since` from which one on a truth held."""
+
+    answers_since: dict[str, int] = field(default_factory=dict)
+    acts_since: dict[str, int] = field(default_factory=dict)
+    probed: dict[str, int] = field(default_factory=dict)
+    written: int = 0
+    read: dict[tuple[str, str], int] = field(default_factory=dict)
+    surveyed_low: bool = False
+    struck: set[str] = field(default_factory=set)
+
+
+class Watch:
+    """Judges the calls of one actor. A new run (`begin`) forgets what the one before read, for I7."""
+
+    def __init__(self, lab: Lab, wanted: Wanted, source: str, name: str, promoted: list[str]) -> None:
+        self.lab = lab
+        self.wanted = wanted
+        self.source = source
+        self.name = name
+        self.promoted = promoted
+        self.start = lab.now
+        self.found: list[Violation] = []
+        self.begun: list[tuple[float, str, str]] = []
+        """(time, VM uuid, host name) of every start that was sent."""
+        self.sight = Sight()
+        self.number = 0
+        self.attended = True
+        self.wishes = self._resolve()
+
+    def _resolve(self) -> Mapping[str, VmWish]:
+        db = self._db(self.lab.masters()[0].address)
+        names = {} if db is None else {r["name_label"]: r["uuid"] for r in db.tables["VM"].values()}
+        return {
+            (wish.value if wish.kind is SelectorKind.UUID else names.get(wish.value, "")): wish
+            for wish in self.wanted.vms
+        }
+
+    def begin(self, *, attended: bool) -> None:
+        """A new run."""
+        self.attended = attended
+        sight = Sight(answers_since=self.sight.answers_since, acts_since=self.sight.acts_since)
+        self.sight = sight
+
+    def blame(self, invariant: str, text: str) -> None:
+        """Write a violation down."""
+        self.found.append(Violation(invariant, self.lab.now - self.start, f"{self.name}: {text}"))
+
+    # --- what is so ----------------------------------------------------------------------------------------------
+
+    def answers(self, host: LabHost) -> bool:
+        """Its XAPI would answer this actor now."""
+        ts = host.toolstack
+        return ts is not None and ts.api_up and not host.hung and self.lab.reaches(self.source, host)
+
+    def sample(self) -> None:
+        """Before each call: which hosts answer us, which act as a master."""
+        self.number += 1
+        sight = self.sight
+        for host in self.lab.hosts.values():
+            if self.answers(host):
+                sight.answers_since.setdefault(host.name, self.number)
+            else:
+                sight.answers_since.pop(host.name, None)
+            ts = host.toolstack
+            if ts is not None and ts.is_master and ts.api_up:
+                sight.acts_since.setdefault(host.name, self.number)
+            else:
+                sight.acts_since.pop(host.name, None)
+
+    def share(self) -> float:
+        """Share of the declared members that answer us."""
+        return sum(self.answers(h) for h in self.lab.hosts.values()) / len(self.lab.hosts)
+
+    def surveyed(self) -> None:
+        """A survey begins: does the brake hold?"""
+        self.sight.surveyed_low = self.share() < self.wanted.policy.brake.min_healthy
+
+    def probe(self, address: str) -> None:
+        """The actor looks at an address: a connection or a login."""
+        host = self.lab.at(address)
+        if host is not None:
+            self.sight.probed[host.name] = self.number
+
+    def _seen(self, host: LabHost) -> bool:
+        """It answered already when it was last looked at in this run."""
+        since, looked = self.sight.answers_since.get(host.name), self.sight.probed.get(host.name)
+        return since is not None and looked is not None and since <= looked
+
+    def _db(self, address: str) -> Any:
+        host = self.lab.at(address)
+        if host is None or not self.answers(host) or host.toolstack is None or not host.toolstack.is_master:
+            return None
+        return host.toolstack.db
+
+    # --- judging -------------------------------------------------------------------------------------------------
+
+    def call(self, address: str, method: str, params: Sequence[Any]) -> None:
+        """One call about to be sent."""
+        bare = method.removeprefix("Async.")
+        if bare in ("session.login_with_password", "session.slave_local_login_with_password"):
+            self.probe(address)
+        if not changes(method):
+            if bare.endswith(".get_record") and len(params) > 1:
+                self.sight.read[bare.split(".")[0], str(params[1])] = self.number
+            elif bare.endswith((".get_all_records", ".get_all")):
+                self.sight.read[bare.split(".")[0], "*"] = self.number
+            return
+        if bare in UNJUDGED:
+            return
+        if bare not in LEVELS:
+            self.blame("I5", f"sends {bare}, which is none of its business")
+            return
+        self._limits(bare)
+        judge: dict[str, Callable[[str, Sequence[Any]], None]] = {
+            "pool.emergency_transition_to_master": self._promotion,
+            "pool.recover_slaves": self._recovery,
+            "pool.emergency_reset_master": self._pointing,
+            "host.declare_dead": self._burial,
+            "pool.designate_new_master": self._handover,
+        }
+        if bare in judge:
+            judge[bare](address, params)
+        elif bare.startswith("VM."):
+            self._vm(bare, address, params)
+        elif bare.startswith("pool.") and self.sight.read.get(("pool", str(params[1])), -1) <= self.sight.written:
+            self.blame("I7", f"{bare} without reading the pool after its last write")
+        self.sight.written = self.number
+
+    def _limits(self, bare: str) -> None:
+        """Levels, the brake, HA: whatever the call is about (I6, I9)."""
+        policy = self.wanted.policy
+        level, limit = LEVELS[bare], policy.attended if self.attended else policy.unattended
+        if level > limit:
+            self.blame("level", f"sends {bare} ({level.word}) in a run that may go as far as {limit.word}")
+        if level >= Level.MOVE and self.sight.surveyed_low:
+            self.blame("I6", f"sends {bare} although too few members answered its last survey")
+        if level > Level.METADATA and any(h.ha_armed for h in self.lab.hosts.values()):
+            self.blame("I9", f"sends {bare} though HA is on")
+
+    def _strike(self, name: str) -> None:
+        self.sight.struck.add(name)
+        most = self.wanted.policy.brake.max_hosts_per_run
+        if len(self.sight.struck) > most:
+            self.blame("I6", f"deals with {sorted(self.sight.struck)} in one run, and maxHostsPerRun is {most}")
+
+    def fence(self, name: str) -> None:
+        """Its fence agent is about to be told off."""
+        self._limits("agent:off")
+        host = self.lab.hosts[name]
+        self._strike(name)
+        if self._seen(host):
+            self.blame("fence", f"fences {name}, which answers")
+        if name not in self.sight.probed or self.sight.probed[name] <= self.sight.written:
+            self.blame("I7", f"fences {name} without looking at it after its last write")
+        self.sight.written = self.number
+
+    def _promotion(self, address: str, params: Sequence[Any]) -> None:
+        candidate = self.lab.at(address)
+        assert candidate is not None
+        for host in self.lab.hosts.values():
+            if host is candidate:
+                continue
+            ts = host.toolstack
+            followers = [
+                h.name
+                for h in self.lab.hosts.values()
+                if h is not host
+                and h.toolstack is not None
+                and h.toolstack.master_address == host.address
+                and self.lab.reaches(h.name, host)
+            ]
+            acting = ts is not None and ts.is_master and ts.alive and not host.hung
+            began = self.sight.acts_since.get(host.name, self.number)
+            if acting and began <= self.sight.probed.get(host.name, -1):
+                self.blame("I2", f"promotes {candidate.name} while {host.name} acts as master")
+            elif acting and followers and began < self.number:
+                self.blame("I2", f"promotes {candidate.name} while {host.name} is the master of {followers}")
+            if host.role == "master" and host.powered and host.name in self.promoted:
+                self.blame("I3", f"promotes {candidate.name} after {host.name}, which has power")
+        if candidate.role == "master":
+            self.blame("I3", f"promotes {candidate.name}, which was told already")
+        unseen = [m.name for m in self.wanted.members if self.sight.probed.get(m.name, -1) <= self.sight.written]
+        if unseen:
+            self.blame("I7", f"promotes {candidate.name} without asking {unseen} after its last write")
+        self.promoted.append(candidate.name)
+
+    def _recovery(self, address: str, params: Sequence[Any]) -> None:
+        """Whoever is asked wins: a second master is demoted and its VMs may be killed."""
+        asked = self.lab.at(address)
+        assert asked is not None
+        ts = asked.toolstack
+        if self.answers(asked) and ts is not None and not ts.is_master:
+            self.blame("I2", f"tells the member {asked.name} to recover the others, which tangles the pool")
+        for host in self.lab.hosts.values():
+            if host is not asked and host.name in self.sight.acts_since and self._seen(host):
+                since = self.sight.acts_since[host.name]
+                if since <= self.sight.probed[host.name]:
+                    self.blame("I2", f"lets {asked.name} recover the others while {host.name} acts as master")
+
+    def _pointing(self, address: str, params: Sequence[Any]) -> None:
+        host = self.lab.at(address)
+        assert host is not None
+        if host.name in self.sight.acts_since and self.sight.acts_since[host.name] <= self.sight.probed.get(
+            host.name, -1
+        ):
+            self.blame("I2", f"points {host.name}, which acts as master, at {params[1]}")
+        if self.sight.probed.get(host.name, -1) <= self.sight.written:
+            self.blame("I7", f"points {host.name} elsewhere without looking at it")
+
+    def _burial(self, address: str, params: Sequence[Any]) -> None:
+        db = self._db(address)
+        if db is None or params[1] not in db.tables["host"]:
+            return
+        record = db.tables["host"][params[1]]
+        host = next(h for h in self.lab.hosts.values() if h.uuid == record["uuid"])
+        self._strike(host.name)
+        running = sorted(d.name for d in self.lab.world.boxes[host.name].domains.values())
+        if running:
+            self.blame("I1", f"declares {host.name} dead, where {running} run")
+        elif self._seen(host):
+            self.blame("I1", f"declares {host.name} dead, which answers")
+        if self.sight.read.get(("host", str(params[1])), -1) <= self.sight.written:
+            self.blame("I7", f"declares {host.name} dead without reading it after its last write")
+        if self.sight.probed.get(host.name, -1) <= self.sight.written:
+            self.blame("I7", f"declares {host.name} dead without looking at it after its last write")
+
+    def _handover(self, address: str, params: Sequence[Any]) -> None:
+        if self.sight.read.get(("host", "*"), -1) <= self.sight.written:
+            self.blame("I7", "hands mastership over without reading the hosts after its last write")
+
+    def _vm(self, bare: str, address: str, params: Sequence[Any]) -> None:
+        db = self._db(address)
+        if db is None or params[1] not in db.tables["VM"]:
+            return
+        vm = db.tables["VM"][params[1]]
+        name, uuid = vm["name_label"], vm["uuid"]
+        if self.sight.read.get(("VM", str(params[1])), -1) <= self.sight.written:
+            self.blame("I7", f"{bare} {name} without reading it after its last write")
+        if vm["is_control_domain"] or vm["is_a_template"] or vm["is_a_snapshot"]:
+            self.blame("I11", f"{bare} {name}, which is not a guest")
+        wish = self.wishes.get(uuid)
+        if wish is None:
+            self.blame("I5", f"{bare} {name}, which the manifest does not name")
+            return
+        if wish.max_level is not None and LEVELS[bare] > wish.max_level:
+            self.blame("level", f"{bare} {name}, whose entry allows {wish.max_level.word}")
+        copies = self.lab.world.copies(uuid)
+        if bare in ENDS and wish.state is not ENDS[bare]:
+            self.blame("I5", f"{bare} {name}, which is declared {wish.state}")
+        if bare == "VM.set_affinity" and wish.home is None:
+            self.blame("I5", f"{bare} {name}, whose home is not declared")
+        if (bare in BEGINS or bare == "VM.unpause") and wish.state is not WantedState.RUNNING:
+            self.blame("I5", f"{bare} {name}, which is declared {wish.state}")
+        if bare == "VM.power_state_reset" and copies:
+            self.blame("I1", f"resets {name}, which runs on {copies[0].host}")
+        if bare in BEGINS:
+            target = db.tables["host"].get(params[2], {})
+            self._start(bare, db, vm, target, [c.host for c in copies])
+
+    def _start(self, bare: str, db: Any, vm: Mapping[str, Any], target: Mapping[str, Any], copies: list[str]) -> None:
+        name = vm["name_label"]
+        # XAPI itself refuses one whose record says otherwise by now: somebody else was faster.
+        taken = vm["power_state"] in BEGINS[bare] and not vm["current_operations"]
+        if copies and taken:
+            self.blame("I1", f"{bare} {name} on {target.get('name_label')} while it runs on {copies}")
+        host = next((h for h in self.lab.hosts.values() if h.uuid == target.get("uuid")), None)
+        if host is None:
+            return
+        self.begun.append((self.lab.now, vm["uuid"], host.name))
+        plugged = {
+            p["SR"]
+            for p in db.tables["PBD"].values()
+            if db.tables["host"].get(p["host"], {}) is target and p["currently_attached"]
+        }
+        for ref in vm["VBDs"]:
+            vbd = db.tables["VBD"].get(ref)
+            vdi = db.tables["VDI"].get(vbd["VDI"]) if vbd and not vbd["empty"] else None
+            if vdi is not None and vdi["SR"] not in plugged:
+                self.blame(
+                    "I8", f"{bare} {name} on {host.name}, which has no access to {vdi['name_label'] or 'a disk'}"
+                )
+
+    # --- afterwards ----------------------------------------------------------------------------------------------
+
+    def harm(self, operator: Sequence[tuple[float, str]]) -> None:
+        """The monitor's harm that this actor did. A start is its own if it was sent there, and nobody else started that
+        VM since; kills by a stale database's word come with a promotion and are forecast, not forbidden."""
+        for one in self.lab.harm():
+            if one.kind not in ("two-domains", "two-writers", "no-storage"):
+                continue
+            mine = [at for at, vm, host in self.begun if vm == one.vm and host == one.host and at <= one.at]
+            if not mine or any(mine[-1] <= at <= one.at and vm == one.vm for at, vm in operator):
+                continue
+            if one.kind == "no-storage":
+                continue  # judged by what the pool recorded when the start was sent (I8): a cable may break afterwards
+            self.found.append(Violation("I4", one.at - self.start, f"{self.name}: {one.text}"))

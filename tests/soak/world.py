@@ -1,0 +1,315 @@
+"""Performs a schedule on a lab: faults, people, two xenrecs, and at the end the proof that all comes to rest (I10)."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.evidence import Situation
+from reconciler.core.guard import Allowance
+from reconciler.core.plan import Outcome, Plan
+from reconciler.core.wanted import SelectorKind, Wanted, WantedState
+from reconciler.execute.lease import LeaseBusy
+from reconciler.lab import Lab, Release, Seed, Timing
+from reconciler.pipeline import Approval, Reconciler
+from reconciler.state.folder import PoolFolder
+from reconciler.state.lock import LockBusy
+from tests.soak.manifest import random_wanted
+from tests.soak.operator import Operator
+from tests.soak.port import Fate, SoakPort
+from tests.soak.schedule import PoolSpec, Schedule, Step
+from tests.soak.watch import Violation, Watch
+from tests.support.calls import Killed
+
+ROUNDS = 8
+"""Applies after the last fault until nothing is left to do, at most."""
+PATIENCE = 130.0
+"""Virtual seconds between them: a promotion that never arrived is known after 120."""
+SOURCES = ("client", "other")
+FAST = Timing.fast()
+REAL = Timing()
+
+
+class Actor:
+    """One xenrec: a machine with its own state folder."""
+
+    def __init__(self, world: World, number: int, folder: Path) -> None:
+        self.name = "AB"[number]
+        self.world = world
+        self.folder = folder
+        self.watch = Watch(world.lab, world.wanted, SOURCES[number], self.name, world.promoted)
+        self.port = SoakPort(
+            world.lab, SOURCES[number], self.watch, world.perform, lambda t: world.say(f"{self.name}  {t}")
+        )
+        self.runs = 0
+        self.busy = False
+
+    def reconciler(self, *, attended: bool = True, failback: bool = False) -> Reconciler:
+        """A new run."""
+        self.runs += 1
+        self.watch.begin(attended=attended)
+        return Reconciler(
+            self.world.wanted,
+            self.port,
+            PoolFolder(self.folder, self.world.wanted.name),
+            lambda ref: "lab",
+            f"{self.name}-{self.runs}",
+            allowance=Allowance(attended=attended),
+            failback=failback,
+            progress=lambda event: self.world.say(
+                f"{self.name}    . {event.action.target.name + ': ' if event.action else ''}{event.what}"
+            ),
+        )
+
+    def run(self, what: str, hits: tuple[Any, ...] = ()) -> Plan | None:
+        """One command; the plan that it ended with, None if it was killed or found the door locked."""
+        if self.busy:
+            return None
+        self.busy = True
+        self.port.fate = Fate(list(hits))
+        world = self.world
+        world.say(f"{self.name} xenrec {what}")
+        try:
+            run = self.reconciler(attended=what != "unattended", failback=what == "failback")
+            if what == "plan":
+                plan = run.plan()
+                self._tell(plan)
+                return plan
+            with run.folder.lock(run=run.run, since=self.port.now()):
+                first = run.plan()
+                self._tell(first)
+                outcome = run.apply(first, Approval())
+            self._tell_end(outcome)
+            return outcome.final
+        except Killed:
+            return None
+        except (LockBusy, LeaseBusy) as busy:
+            world.say(f"{self.name} {busy}")
+            return None
+        except Exception as error:
+            if world.reraise:
+                raise
+            self.watch.blame("traceback", f"{what}: {type(error).__name__}: {error}")
+            return None
+        finally:
+            self.port.fate = Fate()
+            self.busy = False
+
+    def attest(self, host: str, lifetime: float) -> None:
+        """A person who looks first: only a host without power is attested dead."""
+        if self.busy or self.world.lab.hosts[host].powered:
+            return
+        self.port.fate = Fate()
+        self.watch.begin(attended=True)
+        got = self.reconciler().attest(host, by="op@desk", reason="seen powered off", lifetime=lifetime)
+        self.world.say(f"{self.name} xenrec attest {host}: {got if isinstance(got, str) else 'recorded'}")
+
+    def _tell(self, plan: Plan) -> None:
+        say = self.world.say
+        say(f"{self.name}    {plan.diagnosis.situation}: {plan.diagnosis.why}")
+        for stage in plan.stages:
+            say(
+                f"{self.name}    stage {stage.name}{' (forecast)' if stage.forecast else ''}: "
+                + ", ".join(f"{a.verb} {a.target.name}" + (f" on {a.to.name}" if a.to else "") for a in stage.actions)
+            )
+        for held in plan.withheld:
+            say(f"{self.name}    withheld {held.action.verb} {held.action.target.name}: {held.why} => {held.remedy}")
+        for wish in plan.unmet:
+            say(f"{self.name}    unmet {wish.target} {wish.wish}: {wish.why} => {wish.remedy}")
+
+    def _tell_end(self, outcome: Outcome) -> None:
+        for one in outcome.done:
+            self.world.say(f"{self.name}    {one.result} {one.action.verb} {one.action.target.name}: {one.why}")
+        if outcome.stopped:
+            self.world.say(f"{self.name}    stopped: {outcome.stopped}")
+        if outcome.final is not None:
+            self._tell(outcome.final)
+
+
+class World:
+    """One schedule under way. `log` is None for speed, a list for people."""
+
+    def __init__(self, schedule: Schedule, *, log: list[str] | None = None, reraise: bool = False) -> None:
+        self.schedule = schedule
+        self.log = log
+        self.reraise = reraise
+        self.folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.lab = make_lab(schedule.pool, schedule.seed)
+        self.names = list(self.lab.hosts)
+        self.start = self.lab.now
+        self.wanted: Wanted = random_wanted(self.lab, schedule.manifest)
+        self.promoted: list[str] = []
+        self.operator = Operator(self.lab, self.say)
+        self.actors = [Actor(self, number, self.folder / name) for number, name in enumerate("AB")]
+        self.converged: list[Violation] = []
+
+    def say(self, text: str) -> None:
+        """One line of the log."""
+        if self.log is not None:
+            self.log.append(f"{self.lab.now - self.start:8.1f}  {text}")
+
+    def play(self) -> list[Violation]:
+        """Everything, and what was broken."""
+        try:
+            for step in self.schedule.steps:
+                self.perform(step)
+            self._come_to_rest()
+            for actor in self.actors:
+                actor.watch.harm(self.operator.started)
+            return [v for actor in self.actors for v in actor.watch.found] + self.converged
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- steps ---------------------------------------------------------------------------------------------------
+
+    def perform(self, step: Step) -> None:
+        """One step of the schedule, or of a hit."""
+        kind, *rest = step
+        if kind == "world":
+            self.perform(rest[0])
+        elif kind == "other":
+            idle = next((a for a in self.actors if not a.busy), None)
+            if idle is not None:
+                idle.run(rest[0])
+        elif kind == "run":
+            who, what, hits = rest
+            self.actors[who].run(what, tuple(hits))
+        elif kind == "attest":
+            who, host, lifetime = rest
+            self.actors[who].attest(self._name(host), lifetime)
+        elif kind == "wait":
+            self.say(f"   {rest[0]:g} s pass")
+            self.lab.run(self.lab.now + rest[0])
+        elif kind == "operator":
+            self.operator.do(*rest)
+        else:
+            self._break(kind, rest)
+
+    def _name(self, index: int) -> str:
+        return self.names[index % len(self.names)]
+
+    def _break(self, kind: str, rest: list[Any]) -> None:
+        lab, host = self.lab, self._name(rest[0])
+        self.say(f"   ! {kind} {host} {' '.join(str(r) for r in rest[1:])}")
+        table: dict[str, Callable[[], object]] = {
+            "power-off": lambda: lab.power_off(host),
+            "power-on": lambda: lab.power_on(host),
+            "cut": lambda: lab.cut(host, rest[1] if isinstance(rest[1], str) else self._name(rest[1])),
+            "heal": lambda: lab.heal(host, "*"),
+            "hang": lambda: lab.hang_toolstack(host) if lab.hosts[host].up else None,
+            "toolstack": lambda: lab.restart_toolstack(host) if lab.hosts[host].up else None,
+            "stop-toolstack": lambda: lab.stop_toolstack(host) if lab.hosts[host].up else None,
+            "bmc-silent": lambda: lab.bmc_answers.__setitem__(host, False),
+            "bmc-lies": lambda: lab.bmc_lies.__setitem__(host, True),
+            "bmc-well": lambda: self._mend_bmc(host),
+            "flap": lambda: self._flap(host, rest[1]),
+        }
+        if kind == "cut" and not isinstance(rest[1], str) and self._name(rest[1]) == host:
+            return
+        table[kind]()
+
+    def _mend_bmc(self, host: str) -> None:
+        self.lab.bmc_answers[host], self.lab.bmc_lies[host] = True, False
+
+    def _flap(self, host: str, every: float) -> None:
+        """Four times unreachable to everybody and back, from now on."""
+        kernel, lab = self.lab.kernel, self.lab
+        for turn in range(4):
+            kernel.after(2 * turn * every, lambda: lab.cut(host, "*"))
+            kernel.after((2 * turn + 1) * every, lambda: lab.heal(host, "*"))
+
+    # --- rest ----------------------------------------------------------------------------------------------------
+
+    def _come_to_rest(self) -> None:
+        """Faults end, people do what plans tell them: then an apply must leave nothing to do, and say what is left."""
+        self.say("   -- the faults end")
+        lab = self.lab
+        lab.run(lab.now + 200.0)
+        for host in self.names:
+            lab.heal(host, "*")
+            self._mend_bmc(host)
+            if self.schedule.repaired and not lab.hosts[host].powered:
+                lab.power_on(host)
+            elif lab.hosts[host].up and (lab.hosts[host].hung or lab.hosts[host].toolstack is None):
+                lab.restart_toolstack(host)
+        lab.run(lab.now + PATIENCE)
+        actor = self.actors[0]
+        plan: Plan | None = None
+        for _ in range(ROUNDS):
+            for host in self.names:
+                if not lab.hosts[host].powered:
+                    actor.attest(host, 1800.0)
+            plan = actor.run("apply")
+            if plan is None:
+                break
+            helped = self.operator.follow(plan)
+            if not plan.actions and not helped:
+                break
+            lab.run(lab.now + PATIENCE)
+        if plan is not None:
+            self._prove(plan)
+
+    def _unrest(self, text: str) -> None:
+        self.converged.append(Violation("I10", self.lab.now - self.start, text))
+
+    def _prove(self, plan: Plan) -> None:
+        if plan.actions:
+            todo = ", ".join(f"{a.verb} {a.target.name}" for a in plan.actions)
+            self._unrest(f"it does not come to rest: after {ROUNDS} applies it still wants to {todo}")
+        situation = plan.diagnosis.situation
+        up = sum(h.up for h in self.lab.hosts.values())
+        braked = up / len(self.names) < self.wanted.policy.brake.min_healthy
+        if situation is not Situation.MANAGED:
+            if not plan.diagnosis.why or not (plan.diagnosis.remedy or plan.withheld or plan.notes):
+                self._unrest(f"{situation}, and no next step: {plan.diagnosis.why}")
+            if not braked and not any(h.ha_armed for h in self.lab.hosts.values()) and self._free():
+                self._unrest(f"{situation} though everything is repaired: {plan.diagnosis.why}")
+            return
+        for held in plan.withheld:
+            if not held.why or not held.remedy:
+                self._unrest(f"{held.action.verb} {held.action.target.name} is withheld without reason or remedy")
+        for wish in plan.unmet:
+            if not wish.why or not wish.remedy:
+                self._unrest(f"{wish.target} {wish.wish} is not met, without reason or remedy")
+        self._prove_wishes(plan)
+
+    def _free(self) -> bool:
+        """The run may go as far as it takes."""
+        return self.wanted.policy.attended.word == "crown"
+
+    def _prove_wishes(self, plan: Plan) -> None:
+        told = {u.target.uuid for u in plan.unmet} | {h.action.target.uuid for h in plan.withheld}
+        told |= {k.target.uuid for k in plan.kept if "somebody is at it" in k.why}
+        for uuid, wish in self.actors[0].watch.wishes.items():
+            if uuid in told or wish.kind is not SelectorKind.UUID or wish.value in {u.target.name for u in plan.unmet}:
+                continue
+            copies = [c for c in self.lab.world.copies(uuid) if not c.paused]
+            if wish.state is WantedState.RUNNING and len(copies) != 1:
+                self._unrest(f"{uuid} is declared running, runs on {[c.host for c in copies]}, and the plan is silent")
+            if wish.state in (WantedState.HALTED, WantedState.SUSPENDED) and copies:
+                self._unrest(f"{uuid} is declared {wish.state}, runs on {copies[0].host}, and the plan is silent")
+
+
+def make_lab(spec: PoolSpec, seed: int) -> Lab:
+    """The pool."""
+    grown = Seed.generate(
+        hosts=spec.hosts,
+        vms=spec.vms,
+        random_seed=seed,
+        shared_srs=("san-1", "nfs-1")[: spec.shared],
+        local_fraction=spec.local,
+        running_fraction=spec.running,
+    )
+    if spec.ha:
+        for pool in grown.tables["pool"].values():
+            pool["ha_enabled"] = True
+    release = Release.CLASSIC if spec.classic else Release.V24_16
+    return Lab(grown, timing=FAST if spec.fast else REAL, release=release, random_seed=seed)
+
+
+def play(schedule: Schedule, log: list[str] | None = None) -> list[Violation]:
+    """What a schedule broke."""
+    return World(schedule, log=log).play()
