@@ -91,6 +91,8 @@ class TracedPort(LabPort):
     written: list[str] = field(default_factory=list)
     began: float = 0.0
     plug: str = ""
+    dead: bool = False
+    """Killed: nothing is sent any more, whatever the program's `finally` clauses try."""
 
     def __post_init__(self) -> None:
         super().__init__(self.lab, source=self.source)
@@ -107,6 +109,8 @@ class TracedPort(LabPort):
         self.written.append(f"+{self.now() - self.began:<7.2f} {text}")
 
     def _before_call(self, address: str, method: str, params: Sequence[Any]) -> None:
+        if self.dead:
+            raise Killed
         if changes(method):
             at = self.lab.at(address)
             named = (
@@ -134,6 +138,7 @@ class TracedPort(LabPort):
             self.lab.kernel.after(trap.delay, lambda: self._told(trap.then))
         elif trap.then == "die":
             self.say(f"  (killed {trap.when} {method})")
+            self.dead = True
             raise Killed
         elif trap.then == "lose":
             what = "request" if trap.when == "before" else "reply"
@@ -207,6 +212,7 @@ class Scenario:
 
     def _command(self, line: str) -> None:
         self._head(line)
+        self.port.dead = False
         if line.startswith("edit "):
             self.again = None
             self._edit(line.removeprefix("edit "))

@@ -30,6 +30,7 @@ from reconciler.lab import NULL, Lab, Release, Seed, Timing
 from reconciler.lab.database import relink
 from reconciler.lab.generate import generate
 from reconciler.lab.generate_parts import GIB, Builder, add_vdi
+from reconciler.lab.records import guest_metrics
 from reconciler.lab.rules import allowed_operations, memory_overhead
 
 START = 1_795_316_400.0
@@ -152,6 +153,9 @@ class _Pool:
         home = told.get("home", told.get("at"))
         if runs:
             self.domids[host] += 1
+        tools = b.add("VM_guest_metrics") if runs else NULL
+        if runs:
+            self.tables["VM_guest_metrics"][tools].update(guest_metrics(b.uuid(), START - 10_000))
         ref = b.add(
             "VM",
             name_label=name,
@@ -169,6 +173,7 @@ class _Pool:
             HVM_boot_policy="BIOS order",
             domain_type="hvm",
             metrics=b.add("VM_metrics"),
+            guest_metrics=tools,
             tags=told.get("tags", []),
             order=told.get("order", 0),
             start_delay=told.get("start_delay", 0),
