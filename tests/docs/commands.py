@@ -48,11 +48,11 @@ def trouble(line: str, *, complete: bool) -> str:
     context = command.make_context("xenrec", [], resilient_parsing=True)
     if words and words[0] in ("--version", "--help", "-h"):
         return ""
-    while hasattr(command, "commands") and words and words[0] not in _VAGUE:
+    while hasattr(command, "get_command") and words and words[0] not in _VAGUE:
         name = words.pop(0)
-        if name not in command.commands:
+        if name not in command.list_commands(context):
             return f"there is no command {name}"
-        command = command.commands[name]
+        command = command.get_command(context, name)
         context = command.make_context(name, [], parent=context, resilient_parsing=True)
     options = {opt for parameter in command.params for opt in (*parameter.opts, *parameter.secondary_opts)}
     for word in words:

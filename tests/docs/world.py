@@ -8,9 +8,11 @@ recovery of minutes is typed in a second and says the same every time; docs/demo
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -22,21 +24,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from reconciler.cli import main
+import reconciler
+from reconciler.cli import board, main
+from reconciler.cli.common import screen
+from reconciler.cli.lab import start_daemon, wait_ready
 from reconciler.core.port import Answer, Ask, FaultKind, Json, TransportFault
-from reconciler.lab import Lab, Release, Seed, Timing
+from reconciler.lab import Lab, Release, Seed, Timing, served_client
 from reconciler.lab import __main__ as daemon
 from reconciler.lab.control import Control
 from reconciler.lab.served_client import MANIFEST, REQUEST, NoLab, Refused
 from reconciler.lab.served_manifest import guests, manifest
 from reconciler.lab.tls import Identity
+from reconciler.outside import Outside
+from reconciler.rooms import operator
+from reconciler.xapi.wire import fetch_fingerprint
 from tests.support.labport import LabPort
 
 THREE_AM = 1_795_316_407.0
 """When the labs of the pages start: 2026-11-22 03:00:07 UTC."""
 HOME = "/home/op"
 """What pages show instead of the folder that they are typed in."""
+
+
+def load_everything() -> None:
+    """Import every module, so that none is imported, and keeps what it found, while something is replaced."""
+    for found in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
 
 
 class SlowPort(LabPort):
@@ -118,21 +134,29 @@ class Terminal:
     # -- the outside
 
     def _connect(self) -> None:
-        import typer  # noqa: PLC0415
-
-        from reconciler.cli import apply, attest, board, common, lab, look  # noqa: PLC0415
-
-        self._patch.setattr(common, "Outside", lambda trust, agent: self._port())
-        self._patch.setattr(look, "Outside", lambda trust, agent: self._port())
-        self._patch.setattr(look, "fetch_fingerprint", self._fingerprint)
-        self._patch.setattr(lab, "start_daemon", lambda place: None)
-        self._patch.setattr(lab, "wait_ready", lambda place, process: self._up(place))
-        self._patch.setattr(lab.served_client, "ask", self._ask)
+        load_everything()
+        self._everywhere(Outside, lambda trust, agent: self._port())
+        self._everywhere(fetch_fingerprint, self._fingerprint)
+        self._everywhere(start_daemon, lambda place: None)
+        self._everywhere(wait_ready, lambda place, process: self._up(place))
+        self._everywhere(served_client.ask, self._ask)
+        self._everywhere(operator, lambda: "op@desk")
+        self._everywhere(screen, lambda: replace(screen(), interactive=bool(self.answers)))
         self._patch.setattr(board, "time", _Clock(self))
-        for room in (apply, attest):
-            self._patch.setattr(room, "operator", lambda: "op@desk")
-        self._patch.setattr(apply, "screen", lambda: replace(common.screen(), interactive=bool(self.answers)))
         self._patch.setattr(typer, "prompt", self._prompt)
+
+    def _everywhere(self, original: object, instead: object) -> None:
+        """Put `instead` wherever a module of the package knows `original` by a name."""
+        places = [
+            (module, name)
+            for where, module in list(sys.modules.items())
+            if where.startswith("reconciler.")
+            for name, value in list(vars(module).items())
+            if value is original
+        ]
+        assert places
+        for module, name in places:
+            self._patch.setattr(module, name, instead)
 
     def _port(self) -> SlowPort:
         if self.running is None:
