@@ -188,6 +188,14 @@ def read_leases(desk: Desk) -> tuple[Lease, ...]:
     return leases({str(key): str(value) for key, value in told.items()})
 
 
+def remove_leases(desk: Desk) -> tuple[Lease, ...]:
+    """Remove every lease, whosever it is: those removed. Raises as Desk.write."""
+    found = read_leases(desk)
+    for lease in found:
+        desk.write(REMOVE, desk.pool_ref, lease.key)
+    return found
+
+
 def _servertime(desk: Desk, ours: float) -> float:
     """The acting master's clock in UTC seconds; ours where it can't be asked or read."""
     with suppress(XapiFailure):

@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.core.evidence import Certificate, Incident
 from reconciler.state.disk import StateError, damaged, give_to_owner_of, make_folder, read_json, remove, write_json
 from reconciler.state.journal import Journal
-from reconciler.state.lock import locked
+from reconciler.state.lock import LockBusy, holder, locked
 from reconciler.state.records import (
     BadRecord,
     certificate_from_json,
@@ -101,6 +101,10 @@ class PoolFolder:
         """Held while a run changes the pool; never waits: raises LockBusy, or StateError. `since` in UTC seconds."""
         return self._lock(run, since)
 
+    def holder(self) -> LockBusy | None:
+        """The run on this machine that holds the lock now, None when nobody does. Raises StateError."""
+        return holder(self.path / "lock", self.pool)
+
     @contextlib.contextmanager
     def _lock(self, run: str, since: float) -> Iterator[None]:
         with locked(self.path / "lock", self.pool, run=run, since=since):
@@ -149,6 +153,18 @@ class PoolFolder:
             aside += [{"certificate": certificate_to_json(one), "why": why} for one in gone]
             content["voided"] = aside[-VOIDED_KEPT:]
         return tuple(gone)
+
+    def voided(self) -> tuple[tuple[Certificate, str], ...]:
+        """Certificates that a sign of life made void or that were revoked, each with the reason, the latest last."""
+        content = read_json(self._certificates_path, FORMAT_VERSION) or {}
+        found = []
+        aside = content.get("voided", [])
+        for one in aside if isinstance(aside, list) else []:
+            try:
+                found.append((certificate_from_json(one.get("certificate")), str(one.get("why", ""))))
+            except (BadRecord, AttributeError):
+                continue  # of what is void nothing rests on it, so a damaged record is no danger
+        return tuple(found)
 
     @property
     def _certificates_path(self) -> Path:

@@ -53,6 +53,28 @@ def locked(path: Path, pool: str, *, run: str, since: float) -> Iterator[None]:
         os.close(descriptor)
 
 
+def holder(path: Path, pool: str) -> LockBusy | None:
+    """Who holds the lock now, as the trouble that it would be; None when nobody does. Nothing is made or written.
+
+    Raises StateError when the file can't be asked. A run that begins in the very moment of the question finds it busy.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"the lock {path} can't be read: {error.strerror or error}", f"ls -l {path}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _busy(descriptor, pool)
+    except OSError as error:
+        raise StateError(f"the lock {path} can't be asked: {error.strerror or error}", f"ls -l {path}") from None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _open(path: Path) -> int:
     make_folder(path.parent)
     try:
