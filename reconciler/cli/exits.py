@@ -24,6 +24,7 @@ class Exit(IntEnum):
 _WORST_FIRST = (
     Exit.INTERRUPTED,
     Exit.ERROR,
+    Exit.USAGE,
     Exit.DENIED,
     Exit.INVALID,
     Exit.UNAVAILABLE,
@@ -36,5 +37,4 @@ _WORST_FIRST = (
 
 def worst(codes: Iterable[Exit]) -> Exit:
     """The code of a run over several pools: the gravest of theirs, DONE for none."""
-    found = set(codes)
-    return next((code for code in _WORST_FIRST if code in found), Exit.DONE)
+    return min(codes, key=_WORST_FIRST.index, default=Exit.DONE)
