@@ -146,3 +146,10 @@ def test_what_came_is_written_back_within_what_was_shown() -> None:
     page = "a\n```console\n$ one\nold\n$ two\n```\nb\n"
     (block,) = blocks(page)
     assert with_commands(page, [(block, [["new"], []])]) == page.replace("old", "new")
+
+
+def test_the_code_page_names_every_room() -> None:
+    text = (ROOT / "reconciler" / "README.md").read_text(encoding="utf-8")
+    rooms = [p for p in (ROOT / "reconciler").iterdir() if (p / "__init__.py").exists() or p.suffix == ".py"]
+    names = {f"{p.name}/" if p.is_dir() else p.name for p in rooms if p.name != "__init__.py"}
+    assert not {n for n in names if f"`{n}`" not in text}
