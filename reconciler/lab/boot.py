@@ -62,6 +62,7 @@ def _start_master(ts: Toolstack) -> Steps:
         return
     _master_threads(ts)
     yield timing.master_storage
+    _stamp(ts, db)
     plug_own(ts, db)
     resync(ts, db)
     yield timing.master_enable
@@ -209,6 +210,7 @@ def _start_member(ts: Toolstack) -> Steps:
         ts.host.disk = db.snapshot(ts.lab.now)
     yield timing.member_enable
     db = yield from ts.database()
+    _stamp(ts, db)
     plug_own(ts, db)
     resync(ts, db)
     me = ts.me(db)
@@ -261,6 +263,19 @@ def _follow(ts: Toolstack) -> Steps:
 
 
 # -- both ------------------------------------------------------------------------------------------------------------
+
+
+def _stamp(ts: Toolstack, db: Database) -> None:
+    """When this xapi and its machine started, by its own clock, as each start writes it before VMs are resynchronised
+    (recording 01: agent_start_time "1795309803.")."""
+    me = ts.me(db)
+    if me == NULL:
+        return
+    skew = ts.lab.world.boxes[ts.host.name].skew
+    told = {**db.get("host", me)["other_config"], "agent_start_time": f"{int(ts.lab.now + skew)}."}
+    if ts.host.booted_at is not None:
+        told["boot_time"] = f"{int(ts.host.booted_at + skew)}."
+    db.update("host", me, other_config=told)
 
 
 def plug_own(ts: Toolstack, db: Database) -> None:

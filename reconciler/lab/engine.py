@@ -252,6 +252,7 @@ class Lab:
         if box.powered:
             return
         self.world.boxes[host].powered = True
+        box.booted_at = self.now
         box.wanted = True
         self.kernel.spawn(self._boot(box), f"boot {host}")
 

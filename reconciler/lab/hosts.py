@@ -82,6 +82,8 @@ class LabHost:
         self.backup_held = False
         """Its master's backups fail to reach it: `disk` gets older and older."""
         self.just_became_master = False
+        self.booted_at: float | None = None
+        """When its machine last got power; None: before the lab began."""
         self.toolstack: Toolstack | None = None
         self.messages: dict[str, dict[str, Any]] = {}
         """Stored as files of this host, not in the database (sheet §9)."""
