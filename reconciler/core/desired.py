@@ -26,13 +26,11 @@ def desired_vm(vm: Vm, wish: VmWish, hosts: Mapping[str, Host]) -> Vm:
     """The VM as its entry wishes it; unset means as it is. `hosts` maps member names to host records."""
     power = POWER.get(wish.state, vm.power_state)
     home = hosts.get(wish.home) if wish.home else None
-    gone = power in (PowerState.HALTED, PowerState.SUSPENDED)
-    return replace(
-        vm,
-        power_state=power,
-        affinity=home.ref if home else vm.affinity,
-        resident_on=None if gone else vm.resident_on,
-    )
+    affinity = home.ref if home else vm.affinity
+    resident = None if power in (PowerState.HALTED, PowerState.SUSPENDED) else vm.resident_on
+    if (power, affinity, resident) == (vm.power_state, vm.affinity, vm.resident_on):
+        return vm
+    return replace(vm, power_state=power, affinity=affinity, resident_on=resident)
 
 
 def desired_pool(
