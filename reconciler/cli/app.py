@@ -22,6 +22,10 @@ COMMANDS = {
         "look.status",
         "Who is alive, who is master, what every witness said, and what a plan would do. Nothing is changed.",
     ),
+    "drill": (
+        "drill.drill",
+        "What would happen if a host died now: which VMs restart where, which can't and why, who becomes master.",
+    ),
     "capture": (
         "look.capture",
         "Save what a look at the pool gives, to plan from it elsewhere: xenrec plan MANIFEST --snapshot FILE.",
@@ -31,6 +35,15 @@ COMMANDS = {
         "attest.attest",
         "Attest that a host is dead, so that its VMs may be started elsewhere or another host made master.",
     ),
+    "fence": (
+        "fence.app",
+        "Power state of the hosts by their fence agents, what the agents are good for, and switching a host off.",
+    ),
+    "history": (
+        "history.history",
+        "Who ran what on a pool, when, and what came of it; with RUN its time line. Nothing is contacted.",
+    ),
+    "lock": ("lock.app", "Who works on a pool: show the locks, or remove a dead run's lease."),
     "lab": ("lab.app", "A simulated pool to try everything on: powered, cut and broken at will."),
 }
 """Name -> where it is (in this package), and the first line of its own help."""

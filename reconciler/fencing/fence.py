@@ -7,7 +7,7 @@ asked for anything add up to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.evidence import BmcPower, Certificate, CertificateKind
@@ -22,7 +22,7 @@ from reconciler.core.fence_text import (
     secrets_among,
     unknown_options,
 )
-from reconciler.core.port import AgentRun, Port
+from reconciler.core.port import AgentRun, Ask, Port
 from reconciler.core.wanted import FenceDevice, Member, SecretRef
 
 NOT_POWER = frozenset({"fence_scsi", "fence_mpath", "fence_sanlock", "fence_kdump", "fence_sbd"})
@@ -40,6 +40,22 @@ class Bounds:
     """From a successful `off` until `status` must read OFF."""
     poll: float = 1.0
     """Before the first `status` and between two of them: the second reading must be a later one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one device of a member is good for: its words, what it says about the power now, and what is wrong.
+
+    `proves`: its agent can power a host off and read it back, and it answered `status`. `ignored` are options that the
+    agent does not know.
+    """
+
+    device: str
+    power: BmcPower
+    said: str
+    proves: bool
+    trouble: str = ""
+    ignored: tuple[str, ...] = ()
 
 
 class Unusable(Exception):
@@ -73,6 +89,53 @@ class Fencer:
                 return power, f"{device_words(device)}: {power}"
             reasons.append(f"{device_words(device)}: {said}")
         return BmcPower.UNKNOWN, "; ".join(reasons)
+
+    def probe(self, members: Sequence[Member]) -> dict[str, tuple[Probe, ...]]:
+        """Every device of every member, asked at once, nothing switched: what a recovery could do with each.
+
+        By member name, in the order of the devices. Never raises for an agent's or a device's trouble.
+        """
+        devices = [(member, device) for member in members for device in member.fencing]
+        agents = list(dict.fromkeys(device.agent for _, device in devices))
+        told = self._port.ask_all(
+            [Ask("agent", self._bounds.metadata, agent=agent, options={"action": "metadata"}) for agent in agents]
+        )
+        metadata: dict[str, AgentMetadata | None] = {}
+        missing: dict[str, str] = {}
+        for agent, answer in zip(agents, told, strict=True):
+            if isinstance(answer.value, AgentRun):
+                metadata[agent] = read_metadata(answer.value)
+            else:
+                missing[agent] = getattr(answer.fault, "detail", None) or str(answer.fault)
+        asks: dict[int, Ask] = {}
+        troubles: dict[int, str] = {}
+        for index, (_, device) in enumerate(devices):
+            try:
+                options = {"action": "status", **self._options(device)}
+            except Unusable as error:
+                troubles[index] = str(error)
+                continue
+            if device.agent in missing:
+                troubles[index] = missing[device.agent]
+            else:
+                asks[index] = Ask("agent", self._bounds.status, agent=device.agent, options=options)
+        answers = dict(zip(asks, self._port.ask_all(list(asks.values())), strict=True)) if asks else {}
+        found: dict[str, list[Probe]] = {member.name: [] for member in members}
+        for index, (member, device) in enumerate(devices):
+            known = metadata.get(device.agent)
+            trouble = troubles.get(index) or self._no_power_agent(device.agent, known)
+            given = dict(device.options) | dict.fromkeys(device.secrets, "")
+            ignored = unknown_options(known, given) if known is not None else ()
+            power, said = BmcPower.UNKNOWN, "not asked"
+            if index in answers:
+                run = answers[index].value
+                if isinstance(run, AgentRun):
+                    power, said = _told(self._hidden(run, device, asks[index].options))
+                else:
+                    said = str(answers[index].fault)
+            proves = not trouble and power is not BmcPower.UNKNOWN
+            found[member.name].append(Probe(device_words(device), power, said, proves, trouble, ignored))
+        return {name: tuple(probes) for name, probes in found.items()}
 
     def off(
         self, member: Member, *, pool: str, host_uuid: str | None, reason: str, lifetime_s: float
@@ -210,11 +273,10 @@ class Fencer:
             run = self._run(device, "status", self._bounds.status)
         except (Unusable, FileNotFoundError, ValueError) as error:
             return BmcPower.UNKNOWN, str(error)
-        power = power_status(run)
-        return power, str(power) if power is not BmcPower.UNKNOWN else f"no power status ({explain(run)})"
+        return _told(run)
 
-    def _run(self, device: FenceDevice, action: str, deadline: float) -> AgentRun:
-        """Run the device's agent. Raises Unusable, FileNotFoundError or ValueError, without secrets."""
+    def _options(self, device: FenceDevice) -> dict[str, str]:
+        """The device's options with the values of its secrets. Raises Unusable, without secrets."""
         if any(name.lower() in ("action", "option") for name in (*device.options, *device.secrets)):
             raise Unusable("the manifest sets its action; remove the option: the action is never the manifest's choice")
         secrets: dict[str, str] = {}
@@ -223,9 +285,17 @@ class Fencer:
                 secrets[name] = self._resolve(where)
             except Exception as error:  # noqa: BLE001 - another room's errors; whichever it is, no secret means no answer
                 raise Unusable(f"the value of its option {name} can't be had: {error}") from None
-        options = {"action": action, **device.options, **secrets}
-        run = self._port.run_agent(device.agent, options, deadline=deadline)
-        hidden = (*secrets.values(), *secrets_among(device.options))
+        return {**device.options, **secrets}
+
+    def _run(self, device: FenceDevice, action: str, deadline: float) -> AgentRun:
+        """Run the device's agent. Raises Unusable, FileNotFoundError or ValueError, without secrets."""
+        options = {"action": action, **self._options(device)}
+        return self._hidden(self._port.run_agent(device.agent, options, deadline=deadline), device, options)
+
+    @staticmethod
+    def _hidden(run: AgentRun, device: FenceDevice, options: Mapping[str, str]) -> AgentRun:
+        """The run without secrets: where the manifest refers to one it is one, whatever its option is called."""
+        hidden = (*(options[name] for name in device.secrets), *secrets_among(device.options))
         username = options.get("username", options.get("login", ""))
         return AgentRun(
             code=run.code,
@@ -250,3 +320,9 @@ class Fencer:
             if missing:
                 return f"{agent} has no action {' and no action '.join(missing)} and can't prove that a host is off"
         return ""
+
+
+def _told(run: AgentRun) -> tuple[BmcPower, str]:
+    """What a run of `status` says, and for people the word or why there is none."""
+    power = power_status(run)
+    return power, str(power) if power is not BmcPower.UNKNOWN else f"no power status ({explain(run)})"

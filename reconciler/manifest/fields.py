@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
@@ -17,6 +18,7 @@ _OPTION = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ENV = r"[A-Za-z_][A-Za-z0-9_]*"
 _DURATION = r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+"
+_MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_SECONDS = 7 * 86400.0
 _SECRET_OPTION = re.compile(r"(passw(or)?d|passphrase|secret|token|api_?key)$|^snmp_(priv|auth)_passw", re.IGNORECASE)
@@ -41,6 +43,33 @@ def duration(value: Any) -> float:
         raise refuse("a time", "it can't be read as one", "Write a number and a unit, as in `90s`, `30m` or `1h30m`.")
     if not 0 < seconds <= _MAX_SECONDS:
         raise refuse("a time", "it must be more than zero and at most 7 days", "Write for example `30s` or `10m`.")
+    return seconds
+
+
+def moment(value: Any) -> float:
+    """UTC seconds since the epoch from a time with its zone: `2026-12-20T18:00Z`, `2026-12-20T19:00:00+01:00`."""
+    found: datetime | None = None
+    if isinstance(value, str) and re.fullmatch(_MOMENT, value):
+        try:
+            found = datetime.fromisoformat(value.upper())
+        except ValueError:
+            found = None
+    if found is None:
+        raise refuse("a time", "it is not a day and a time", "Write for example `2026-12-20T18:00Z`.")
+    if found.tzinfo is None or found.utcoffset() is None:
+        raise refuse("a time", "it does not say its zone", f"Write `{value}Z` for UTC, or an offset as in `+01:00`.")
+    try:
+        return found.timestamp()
+    except (OverflowError, ValueError, OSError):
+        raise refuse("a time", "it is out of range", "Write for example `2026-12-20T18:00Z`.") from None
+
+
+def clock(value: Any) -> float:
+    """Seconds after midnight from `18:00` or `24:00`."""
+    found = re.fullmatch(r"([0-9]{2}):([0-9]{2})", value) if isinstance(value, str) else None
+    seconds = timedelta(hours=int(found[1]), minutes=int(found[2])).total_seconds() if found else -1.0
+    if found is None or int(found[2]) > 59 or seconds > 86_400:
+        raise refuse("a time of day", "it can't be read as one", "Write hours and minutes, as in `18:00`; it is UTC.")
     return seconds
 
 
@@ -220,6 +249,12 @@ Duration = Annotated[
     ),
 ]
 """Seconds."""
+Moment = Annotated[
+    float,
+    PlainValidator(moment),
+    WithJsonSchema({"type": "string", "pattern": f"^{_MOMENT}$"}),
+]
+"""UTC seconds since the epoch."""
 Share = Annotated[
     float,
     PlainValidator(share),

@@ -15,7 +15,7 @@ from typing import Any
 
 from reconciler.core.evidence import Certificate, Incident
 from reconciler.state.disk import StateError, damaged, give_to_owner_of, make_folder, read_json, remove, write_json
-from reconciler.state.journal import Journal
+from reconciler.state.journal import Journal, read_journal
 from reconciler.state.lock import LockBusy, holder, locked
 from reconciler.state.records import (
     BadRecord,
@@ -232,6 +232,10 @@ class PoolFolder:
                 f"{self.path / 'runs'} can't be read: {error.strerror or error}", f"ls -l {self.path}"
             ) from None
         return tuple(run for _, run in sorted(found, reverse=True))
+
+    def lines(self, run: str) -> list[dict[str, Any]]:
+        """The lines of a run's journal, as far as they can be read. Raises StateError, ValueError."""
+        return read_journal(self.journal(run).path)
 
     def prune(self, keep: int = 500) -> None:
         """Remove the oldest journals beyond `keep` (at least 1); to be called with the lock held."""

@@ -1,0 +1,186 @@
+"""What a person does by hand, beside runs: switch a host off, give their word, take it back. All of it is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.core.evidence import Certificate, CertificateKind, Judged, LoginAnswer, Verdict
+from reconciler.core.fence_text import Refusal, device_words
+from reconciler.core.judge import brake_reason, diagnose, uuid_of
+from reconciler.core.model import Vm
+from reconciler.core.wanted import Member
+from reconciler.core.words import address_host, count, names, utc
+from reconciler.fencing.fence import Probe
+from reconciler.manifest.attestations import Attestation, load_attestations
+from reconciler.pipeline import Look, Reconciler
+
+__all__ = ["Probe", "Prospect", "attest", "attest_all", "fence_off", "load_attestations", "prospect", "revoke"]
+
+MOST_NAMED = 12
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What switching a host off would mean, to be read before it is done. `warnings` in the order of weight."""
+
+    member: Member
+    judged: Judged
+    look: Look
+    warnings: tuple[str, ...]
+
+    @property
+    def lives(self) -> bool:
+        """Something answers at its address: then it is not a dead host that is made sure of, but a living one that is
+        switched off."""
+        return self.judged.verdict in (Verdict.ALIVE, Verdict.SUSPECT)
+
+
+def prospect(rec: Reconciler, member: Member) -> Prospect:
+    """Look at the pool and say what `fence_off` of this member would mean."""
+    look = rec.observe(remember=False)
+    known = look.state or look.last_known
+    diagnosis = diagnose(rec.wanted, look.survey, look.certificates, now=look.at, known=known, incident=look.incident)
+    judged = diagnosis.of(member.name)
+    assert judged is not None
+    warnings = []
+    t = look.survey.of(member.name)
+    if t is not None and t.login is LoginAnswer.MASTER:
+        warnings.append(f"{member.name} acts as the pool's master")
+    here = address_host(member.address)
+    if followers := [o.name for o in look.survey.testimonies if o.follows == here and o.reaches_master]:
+        warnings.append(f"{names(followers)} still {'takes' if len(followers) == 1 else 'take'} orders from it")
+    guests = _guests(look, member)
+    if guests:
+        when = "" if look.state is not None else f" (as the pool was at {utc(known.read_at)})" if known else ""
+        told = names((vm.name for vm in guests), MOST_NAMED)
+        warnings.append(f"{count(len(guests), 'VM')} recorded as running on it lose power: {told}{when}")
+    if known is not None and known.pool.ha_enabled:
+        warnings.append("XAPI's own HA is on: it may choose a new master and restart VMs by itself")
+    if brake := brake_reason(rec.wanted, look.survey):
+        warnings.append(brake)
+    return Prospect(member, judged, look, tuple(warnings))
+
+
+def _guests(look: Look, member: Member) -> Sequence[Vm]:
+    known = look.state or look.last_known
+    if known is None:
+        return ()
+    uuid = uuid_of(member, known)
+    host = next((h.ref for h in known.hosts.values() if h.uuid == uuid), None)
+    return [vm for vm in known.residents.get(host or "", ()) if vm.is_guest and vm.power_state == "Running"]
+
+
+def fence_off(rec: Reconciler, found: Prospect, *, by: str, reason: str, lifetime: float) -> Certificate | Refusal:
+    """Switch the member off, read it back, and record the certificate; lifetime in seconds. The caller holds the
+    pool's lock and has asked the person. Raises StateError when it can't be recorded: before, nothing was switched."""
+    member = found.member
+    known = found.look.state or found.look.last_known
+    with _Record(rec, "fence off", by) as record:
+        agents = [device_words(d) for d in member.fencing]
+        record.write("intent", method="fence-off", target=f"host/{member.name}", agents=agents, why=reason)
+        made = rec.fencer.off(
+            member, pool=rec.wanted.name, host_uuid=uuid_of(member, known), reason=reason, lifetime_s=lifetime
+        )
+        if isinstance(made, Certificate):
+            made = _by_person(made, by)
+            rec.folder.add_certificate(made)
+            record.write("reply", method="fence-off", what="off, and a second status says so")
+            record.write("certificate", certificate=made)
+        else:
+            record.write("reply", method="fence-off", what=f"no certificate: {made.why}")
+    return made
+
+
+def _by_person(certificate: Certificate, by: str) -> Certificate:
+    """The certificate names its device; the record must say whose hand it was, too."""
+    return replace(certificate, reason=f"{certificate.reason} (by {by})")
+
+
+def attest(rec: Reconciler, host: str, *, by: str, reason: str, lifetime: float) -> Certificate | str:
+    """A person's word that a host is dead, recorded; or why it is not taken: the host shows a sign of life."""
+    with _Record(rec, "attest", by) as record:
+        made = rec.attest(host, by=by, reason=reason, lifetime=lifetime)
+        _told(record, host, made)
+    return made
+
+
+def attest_all(rec: Reconciler, given: Sequence[Attestation], *, by: str) -> list[tuple[str, Certificate | str]]:
+    """The attestations of a file, each recorded or with the reason why it is not taken. One look serves all.
+
+    `by` brought the file; the certificates name who says so in it. A uuid that is not the known one is refused: the
+    word is about another machine under that name.
+    """
+    look = rec.observe(remember=False)
+    known = look.state or look.last_known
+    diagnosis = diagnose(rec.wanted, look.survey, (), now=look.at, known=known, incident=look.incident)
+    made: list[tuple[str, Certificate | str]] = []
+    with _Record(rec, "attest --from", by) as record:
+        for one in given:
+            member, judged = rec.wanted.member(one.host), diagnosis.of(one.host)
+            assert member is not None, "the file was checked against the manifest"
+            assert judged is not None
+            uuid = uuid_of(member, known)
+            taken: Certificate | str
+            if one.uuid is not None and uuid is not None and one.uuid != uuid:
+                taken = f"the file is about the host {one.uuid}, and {one.host} is {uuid}"
+            elif judged.verdict in (Verdict.ALIVE, Verdict.SUSPECT):
+                taken = f"{one.host} is not dead: {judged.why}"
+            else:
+                now = rec.port.now()
+                taken = Certificate(
+                    CertificateKind.ATTESTED,
+                    rec.wanted.name,
+                    member.name,
+                    member.address,
+                    uuid or one.uuid,
+                    one.by,
+                    one.reason,
+                    now,
+                    one.until,
+                )
+                rec.folder.prepare()
+                rec.folder.add_certificate(taken)
+            _told(record, one.host, taken)
+            made.append((one.host, taken))
+    return made
+
+
+def revoke(rec: Reconciler, host: str, *, by: str) -> tuple[Certificate, ...]:
+    """Take back every certificate of a host."""
+    with _Record(rec, "attest --revoke", by) as record:
+        gone = rec.folder.revoke(host, f"revoked by {by}")
+        record.write("revoked", host=host, certificates=gone)
+    return gone
+
+
+def _told(record: _Record, host: str, made: Certificate | str) -> None:
+    if isinstance(made, Certificate):
+        record.write("certificate", certificate=made)
+    else:
+        record.write("refused", host=host, why=made)
+
+
+class _Record:
+    """The journal of one thing done by hand; it reads like a run's."""
+
+    def __init__(self, rec: Reconciler, command: str, by: str) -> None:
+        self._rec = rec
+        self._journal = rec.folder.journal(rec.run)
+        self._command = command
+        self._by = by
+
+    def write(self, kind: str, **fields: object) -> None:
+        """Append a line."""
+        self._journal.write(kind, run=self._rec.run, at=self._rec.port.now(), **fields)
+
+    def __enter__(self) -> _Record:
+        self._rec.folder.prepare()
+        self.write(
+            "run", by=self._by, command=self._command, pool=self._rec.wanted.name, source=self._rec.wanted.source
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.write("run-end", stopped="" if kind is None else kind.__name__)
+        self._journal.close()
