@@ -237,7 +237,8 @@ class Executor:
         bench = self._bench
         began = bench.port.now()
         self._begun = action.id
-        bench.note("begin", action=action.id, why=action.why)
+        words = f"{action.verb} {action.target.name}" + (f" on {action.to.name}" if action.to else "")
+        bench.note("begin", action=action.id, what=words, why=action.why, certificate_of=list(action.certificate_of))
         bench.say(action, "begins")
         try:
             if action.verb in WAYS:
