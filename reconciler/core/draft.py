@@ -34,6 +34,11 @@ def attest_command(wanted: Wanted, host: str) -> str:
     return f"xenrec attest {manifest} {host} --dead --reason 'seen powered off' --for 30m"
 
 
+def look_and_attest(wanted: Wanted, host: str) -> str:
+    """The step that only eyes can do, and then the command."""
+    return f"see with your own eyes that {host} is powered off, then: {attest_command(wanted, host)}"
+
+
 def apply_command(wanted: Wanted, *options: str) -> str:
     """The apply command with options."""
     return " ".join(["xenrec apply", wanted.source or "MANIFEST", *options])
@@ -42,3 +47,11 @@ def apply_command(wanted: Wanted, *options: str) -> str:
 def toolstack_command(stand: Stand) -> str:
     """How to restart a host's toolstack."""
     return f"ssh root@{stand.host.address} xe-toolstack-restart"
+
+
+def enable_remedy(stand: Stand) -> str:
+    """What to do about a host that is live and disabled: it may have come back from a partition (recording 07)."""
+    return (
+        "declare state: maintenance; or restart its toolstack, which enables it and makes it tell what it runs, and "
+        f"kills its copies of VMs that the pool has elsewhere: {toolstack_command(stand)}"
+    )

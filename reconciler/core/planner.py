@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reconciler.core.draft import Draft
-from reconciler.core.evidence import Certificate, Diagnosis, Incident, Situation, Survey, Verdict
+from reconciler.core.evidence import Certificate, Diagnosis, Incident, LoginAnswer, Situation, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, restrain
 from reconciler.core.judge import brake_reason, diagnose
 from reconciler.core.model import PoolState
@@ -188,4 +188,6 @@ def _host_fact(name: str, diagnosis: Diagnosis, survey: Survey) -> str:
     assert judged is not None
     assert t is not None
     verdict = "not answering" if judged.verdict in (Verdict.UNREACHABLE, Verdict.PLANNED_DOWN) else str(judged.verdict)
-    return f"{verdict}, {t.login}" + (f" of {t.follows}" if t.follows else "")
+    if t.login is LoginAnswer.SILENT:
+        return verdict
+    return f"{verdict}, follows {t.follows}" if t.follows else f"{verdict}, {t.login}"

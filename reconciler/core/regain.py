@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reconciler.core.draft import Draft, attest_command
+from reconciler.core.draft import Draft, look_and_attest
 from reconciler.core.evidence import (
     BmcPower,
     Certificate,
@@ -103,7 +103,7 @@ def plan_regain(
         draft.hold(
             promote,
             why,
-            f"see with your own eyes that {lost.name} is powered off, then: {attest_command(wanted, lost.name)}",
+            look_and_attest(wanted, lost.name),
         )
         return Regain(draft, candidate, lost)
     fence = Action(
@@ -227,8 +227,7 @@ def _replace_candidate(
         draft.hold(
             await_master,
             f"{why}. Another member is promoted only when that is proved",
-            f"see with your own eyes that {candidate.name} is powered off, then: "
-            f"{attest_command(wanted, candidate.name)}",
+            look_and_attest(wanted, candidate.name),
         )
     else:
         draft.actions.append(

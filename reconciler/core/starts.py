@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.bury import Doubt
-from reconciler.core.draft import Draft, attest_command, toolstack_command
+from reconciler.core.draft import Draft, look_and_attest, toolstack_command
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room, choose, drives
 from reconciler.core.plan import Action, Thing, Unmet, Verb
@@ -171,7 +171,7 @@ def _held_by(wanted: Wanted, one: Stand, draft: Draft) -> tuple[str, str]:
                 f"it may still be running on {one.thing.name}: {held.why}",
                 held.remedy,
             )
-    return f"it may still be running on {one.thing.name}", attest_command(wanted, one.thing.name)
+    return f"it may still be running on {one.thing.name}", look_and_attest(wanted, one.thing.name)
 
 
 def _place(

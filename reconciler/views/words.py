@@ -230,7 +230,8 @@ RESULTS: Final[Mapping[Result, tuple[str, str]]] = {
 
 _GROUPS: Final = (
     ("to fence", (Verb.FENCE,)),
-    ("to promote/recover", (Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.RECOVER_MEMBERS, Verb.AWAIT_MEMBERS)),
+    ("to wait for", (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS)),
+    ("to promote/recover", (Verb.PROMOTE, Verb.RECOVER_MEMBERS)),
     ("to declare dead", (Verb.DECLARE_DEAD,)),
     ("to set", (Verb.SET_DEFAULT_SR, Verb.SET_SUSPEND_SR, Verb.SET_AFFINITY)),
     ("to move (the master)", (Verb.DESIGNATE_MASTER,)),
