@@ -13,7 +13,7 @@ from reconciler.core.checker import check_plan
 from reconciler.core.evidence import Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, ceiling, hold_back
 from reconciler.core.judge import diagnose, uuid_of
-from reconciler.core.lease import Lease
+from reconciler.core.lease import Lease, leases
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
@@ -191,7 +191,9 @@ class Reconciler:
         if look.fault is not None:
             why = f"its acting master could not be read: {look.fault}"
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
-        return plan
+        held = leases(look.state.pool.other_config) if look.state is not None else ()
+        busy = [one for one in held if one.live(self.port.now()) and one.run != self.run]
+        return replace(plan, notes=(*plan.notes, *(f"another run works on this pool: {one}" for one in busy)))
 
     def _broken(self, plan: Plan) -> str:
         """What the independent checker finds wrong with a plan; "" for a plan that may be performed."""
@@ -307,6 +309,7 @@ class Reconciler:
 
     def _open_journal(self, plan: Plan, started: float) -> Journal:
         """The run's journal, with its first line: who, from what, on what proof."""
+        self.folder.prune()
         journal = self.folder.journal(self.run)
         journal.write(
             "run",

@@ -1,0 +1,96 @@
+"""xenrec lock and history, typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.lease import LIFETIME, make
+from reconciler.state.folder import PoolFolder
+from tests.cli.desk import Desk, at_desk  # noqa: F401 - the fixture
+
+
+def pool_record(desk: Desk) -> dict[str, Any]:
+    (record,) = desk.lab.masters()[0].toolstack.db.tables["pool"].values()
+    return record  # type: ignore[no-any-return]
+
+
+def other_machine(desk: Desk) -> None:
+    """Another machine's run holds the pool."""
+    now = float(int(desk.lab.now))
+    lease = make(4, machine="elsewhere", run="r-9", by="juan@other", pid=33, since=now, now=now)
+    config = {**pool_record(desk)["other_config"], lease.key: lease.value}
+    ref = next(iter(desk.lab.masters()[0].toolstack.db.tables["pool"]))
+    desk.lab.masters()[0].toolstack.db.update("pool", ref, other_config=config)
+
+
+def test_free(desk: Desk) -> None:
+    shown = desk("xenrec lock show m.yaml")
+    assert (shown.text, shown.code) == ("this machine: free\nthe pool: free\n", 0)
+    assert desk("xenrec lock release m.yaml").text == "there was no lease to remove\n"
+
+
+def test_held_elsewhere_is_told_and_apply_is_busy(desk: Desk) -> None:
+    desk.lab.power_off("xen02")
+    desk.lab.run(desk.lab.now + 60)
+    other_machine(desk)
+    shown = desk("xenrec lock show m.yaml")
+    assert shown.code == 75
+    assert "the pool: run r-9 of juan@other, process 33, since 2026-11-22 03:0" in shown.text
+    assert "xenrec lock release m.yaml" in shown.text
+    assert json.loads(desk("xenrec lock show m.yaml --format json").text)["leases"][0]["by"] == "juan@other"
+    busy = desk("xenrec apply m.yaml --yes")
+    assert busy.code == 75, busy.text
+    assert "run r-9 of juan@other" in busy.text
+    assert "nothing was done" in busy.text
+    noted = desk("xenrec plan m.yaml")
+    assert "run r-9 of juan@other" in noted.text
+    refused = desk("xenrec lock release m.yaml")
+    assert refused.code == 64
+    assert "xenrec lock release m.yaml --yes" in refused.text
+    removed = desk("xenrec lock release m.yaml --yes")
+    assert removed.code == 0
+    assert removed.text.endswith("removed: 1; the pool is free\n")
+    assert not [key for key in pool_record(desk)["other_config"] if key.startswith("xenrec-lease")]
+    done = desk("xenrec apply m.yaml --yes")
+    assert done.code in (0, 3), done.text
+
+
+def test_an_expired_lease_is_no_obstacle(desk: Desk) -> None:
+    other_machine(desk)
+    desk.lab.run(desk.lab.now + LIFETIME + 1)
+    shown = desk("xenrec lock show m.yaml")
+    assert shown.code == 0
+    assert "(expired: whoever comes takes it over)" in shown.text
+
+
+def test_held_here(desk: Desk) -> None:
+    folder = PoolFolder(Path(desk.terminal.env["XENREC_STATE_DIR"]), "m")
+    with folder.lock(run="r-1", since=desk.lab.now):
+        shown = desk("xenrec lock show m.yaml")
+        assert shown.code == 75
+        assert "this machine: run r-1, process " in shown.text
+        assert desk("xenrec lock release m.yaml --yes").code == 75
+
+
+def test_history(desk: Desk) -> None:
+    assert "No run on pool m is recorded" in desk("xenrec history m.yaml").text
+    desk.lab.power_off("xen02")
+    desk.lab.run(desk.lab.now + 60)
+    desk("xenrec apply m.yaml --yes")
+    (run,) = json.loads(desk("xenrec history m.yaml --format json").text)["runs"]
+    assert run["ended"]
+    assert run["results"]["done"] > 1
+    shown = desk("xenrec history m.yaml last")
+    assert shown.code == 0
+    assert shown.text.startswith(f"Run {run['run']}\n")
+    assert "declare-dead xen02: about to send" in shown.text
+    assert "lease taken (xenrec-lease-1)" in shown.text
+    assert desk("xenrec history m.yaml nosuch").code == 64
+    assert desk("xenrec history m.yaml ../../etc/passwd").code == 64
+    # A line torn by a kill in the middle of a write is left out.
+    (file,) = Path(desk.terminal.env["XENREC_STATE_DIR"]).glob("*/runs/*.jsonl")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: whole.rindex(b'"run-end"')])
+    assert "no end recorded" in desk("xenrec history m.yaml").text
