@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,37 @@ def test_the_code_page_names_every_room() -> None:
     rooms = [p for p in (ROOT / "reconciler").iterdir() if (p / "__init__.py").exists() or p.suffix == ".py"]
     names = {f"{p.name}/" if p.is_dir() else p.name for p in rooms if p.name != "__init__.py"}
     assert not {n for n in names if f"`{n}`" not in text}
+
+
+@pytest.mark.skipif(not os.environ.get("XENREC_SERVED"), reason="takes two minutes: XENREC_SERVED=1 types it for real")
+def test_the_readme_typed_in_a_shell_at_a_served_lab_shows_the_same(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "XENREC_STATE_DIR": str(tmp_path / "state"), "COLUMNS": "80"}
+    code = 0
+
+    def typed(line: str) -> list[str]:
+        nonlocal code
+        done = subprocess.run(
+            ["bash", "-c", line.replace("$?", str(code))],
+            cwd=home,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        code = done.returncode
+        return screen(done.stdout)
+
+    try:
+        for block in blocks((ROOT / "README.md").read_text(encoding="utf-8")):
+            for line in block.before:
+                typed(line)
+            for command in block.commands:
+                came = typed(command.line)
+                assert matches(command.shown, came), f"$ {command.line}\n" + "\n".join(came)
+    finally:
+        typed("xenrec lab down")
