@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +73,7 @@ def apply(
             raise Stop(Exit.USAGE, f"apply has no format {form}", "use text, json or markdown")
         saved = _saved(path) if repo is None or Path(path).is_file() else None
         if saved is not None:
-            found = _manifest_of(saved, repo)
+            found = _manifest_of(saved, repo, signed=signed, signers=signers)
         else:
             found = load(path, repo, revision, signed=signed, signers=signers)
         if attest_dead and len(found) > 1:
@@ -136,7 +135,7 @@ def _saved(path: str) -> Plan | None:
         return load_plan(head, path)
 
 
-def _manifest_of(saved: Plan, repo: Path | None) -> list[Loaded]:
+def _manifest_of(saved: Plan, repo: Path | None, *, signed: bool, signers: Path | None) -> list[Loaded]:
     """The manifest that a saved plan was made from. Raises Stop when it is not what it was."""
     if saved.commit is not None:
         if repo is None:
@@ -145,11 +144,11 @@ def _manifest_of(saved: Plan, repo: Path | None) -> list[Loaded]:
             )
         found = [
             one
-            for one in load(saved.source.partition(":")[2], repo, saved.commit)
+            for one in load(saved.source.partition(":")[2], repo, saved.commit, signed=signed, signers=signers)
             if one.wanted and one.wanted.name == saved.pool
         ]
     else:
-        found = load(saved.source, None, "HEAD")
+        found = load(saved.source, None, "HEAD", signed=signed, signers=signers)
     if not found or found[0].wanted is None or found[0].wanted.digest != saved.digest:
         raise Stop(
             Exit.ERROR,
@@ -197,7 +196,9 @@ def _one(
     plan = rec.plan_of(look)
     if saved is not None and saved.fingerprint != plan.fingerprint:
         moved = moved_facts(saved, plan)
-        told = "\n".join(f"  {fact}" for fact in moved) or "  the actions differ, though no fact of the plan moved"
+        told = "\n".join(f"  {fact}" for fact in moved) or (
+            "  no fact, but the actions: were --failback or --unattended given to one of plan and apply only?"
+        )
         raise Stop(
             Exit.ERROR,
             f"the saved plan no longer fits; nothing was done. What moved:\n{told}",
@@ -210,7 +211,8 @@ def _one(
         return plan_code(plan)
     if text:
         say(show_plan(plan, form, verbose=verbose))
-    approval = Approval(plan if not (yes or unattended) else None)
+    # A plan that was looked at is a ceiling, also where nobody is to be asked.
+    approval = Approval(plan if saved is not None or not (yes or unattended) else None)
     if saved is None and not yes and not unattended:
         if not _confirmed("Apply this plan?"):
             raise Stop(Exit.USAGE, "nothing was done")
@@ -251,4 +253,4 @@ def outcome_code(outcome: Outcome) -> Exit:
         return plan_code(outcome.final)
     if any(d.result is not Result.DONE for d in outcome.done):
         return Exit.PARTIAL
-    return plan_code(replace(outcome.final)) or Exit.PARTIAL
+    return plan_code(outcome.final) or Exit.PARTIAL
