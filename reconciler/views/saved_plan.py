@@ -117,9 +117,9 @@ def moved_facts(saved: Plan, fresh: Plan) -> tuple[str, ...]:
         if was == is_:
             continue
         if was is None:
-            moved.append(f"{clean(what)} was not there, now {clean(is_ or 'nothing')}")
+            moved.append(f"the plan was not about {clean(what)}, now it is: {clean(is_ or 'nothing')}")
         elif is_ is None:
-            moved.append(f"{clean(what)} was {clean(was)}, now it is not there")
+            moved.append(f"{clean(what)} was {clean(was)}, and now the plan is not about it")
         else:
             moved.append(f"{clean(what)} was {clean(was or 'nothing')}, now {clean(is_ or 'nothing')}")
     if not moved and saved.fingerprint != fresh.fingerprint:

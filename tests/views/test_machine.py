@@ -163,8 +163,8 @@ def test_facts_that_moved_are_told_one_by_one() -> None:
     assert moved_facts(saved, saved) == ()
     assert moved_facts(saved, fresh) == (
         "xen02 was alive, now silent",
-        "db01 was Halted, now it is not there",
-        "web\\n1 was not there, now Running",
+        "db01 was Halted, and now the plan is not about it",
+        "the plan was not about web\\n1, now it is: Running",
     )
     assert moved_facts(saved, replace(saved, digest="ee" * 32)) == (
         "the manifest manifests/madrid.yaml was changed since the plan was made",
@@ -176,7 +176,7 @@ def test_facts_that_moved_are_told_one_by_one() -> None:
 def test_the_order_of_facts_means_nothing() -> None:
     saved = replace(samples.CLEAN, facts=(Fact("a", "1"), Fact("a", "2"), Fact("b", "")))
     assert moved_facts(saved, replace(saved, facts=saved.facts[::-1])) == ()
-    assert moved_facts(saved, replace(saved, facts=saved.facts[:2])) == ("b was , now it is not there",)
+    assert moved_facts(saved, replace(saved, facts=saved.facts[:2])) == ("b was , and now the plan is not about it",)
 
 
 def test_gitlab_report() -> None:
