@@ -31,7 +31,8 @@ backup hold|release HOST           the master's backups of the database do not r
 clock HOST SECONDS                 its clock is ahead of the others' by so much, or behind (-30)
 memory full|free HOST              less memory is free there than its pool believes: nothing more starts
 ha armed|off HOST                  XAPI's HA as that host's own files have it
-xo start VM [HOST] | stop VM | migrate VM HOST | reset VM | declare-dead HOST | rename VM NAME | disable HOST
+xo start VM [HOST] | stop VM | migrate VM HOST | reset VM | eject VM | rename VM NAME
+xo declare-dead HOST | disable HOST
                                    another client does this at whoever acts as a master
 xe METHOD [ARG …], xe@HOST METHOD [ARG …]
                                    another client makes this call: vm:NAME, host:NAME, sr:NAME, cd:VM, pool:,
@@ -305,6 +306,8 @@ def _xo(lab: Lab, words: list[str], note: Note) -> Deed:
         case ["declare-dead" | "disable" as what, host]:
             method = "host.declare_dead" if what == "declare-dead" else "host.disable"
             return partial(visitor.call, "", method, [f"host:{_host(lab, host)}"])
+        case ["eject", vm]:
+            return partial(visitor.call, "", "VBD.eject", [f"cd:{vm}"])
         case ["rename", vm, new]:
             return partial(visitor.call, "", "VM.set_name_label", [f"vm:{vm}", new])
     raise _Usage
