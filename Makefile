@@ -11,7 +11,7 @@ READY := .venv/.ready
 WORKERS ?= auto
 ARGS ?=
 
-.PHONY: help venv demo test check format format-check lint types imports generated generate accept clean
+.PHONY: help venv rigs demo test check format format-check lint types imports generated generate accept clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,13 @@ $(READY): pyproject.toml
 	@echo "installing xenrec and its development tools into .venv" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --requirement .venv/dev-requirements.txt
 	@touch $@
+
+# In an environment of its own: what the emulators need must not choose what xenrec is tested with.
+rigs: $(READY) ## emulated boards for the tests of real fence agents (apt-get install fence-agents ipmitool)
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["rigs"], sep="\n")' \
+		> .venv/rigs-requirements.txt
+	@[ -x .venv/rigs/bin/python ] || $(BIN)/python -m venv .venv/rigs
+	@.venv/rigs/bin/python -m pip install --quiet --disable-pip-version-check --requirement .venv/rigs-requirements.txt
 
 demo: $(READY) ## lose the master of a lab pool and get the pool back
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
