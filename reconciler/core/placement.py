@@ -155,9 +155,9 @@ def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
     if host.cpus and vm.vcpus > host.cpus:
         return f"has {host.cpus} CPUs and {vm.vcpus} are needed"
     if placement.require and not _listed(host, placement.require):
-        return "is not among placement.require"
+        return f"is not in placement.require ({names(placement.require)})"
     if _listed(host, placement.avoid):
-        return "is among placement.avoid"
+        return "is in placement.avoid"
     if placement.together:
         key = f"together:{placement.together}"
         homes = {h for (g, h), n in room.groups.items() if g == key and n > 0}

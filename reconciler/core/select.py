@@ -88,10 +88,11 @@ def _unknown(wish: VmWish, target: Thing, state: PoolState) -> Unmet:
     if other:
         kind = "snapshot" if other[0].is_snapshot else "template" if other[0].is_template else "control domain"
         why = f"it is a {kind}, and those are never acted on"
+    remedy = "correct the entry, or add optional: true if the VM may be missing; to see the names: xe vm-list"
     return Unmet(
         target,
         f"state {wish.state}",
         why,
-        "correct the entry, or add optional: true if the VM may be missing; to see the names: xe vm-list",
+        "name a VM in the entry; to see the names: xe vm-list" if other else remedy,
         str(wish.place or ""),
     )

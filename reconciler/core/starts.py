@@ -70,7 +70,7 @@ def plan_starts(
         if moved is not None:
             candidate = replace(candidate, follows=(*candidate.follows, moved.id))
         candidates.append(replace(candidate, home=home))
-    _place(candidates, selection, stands, state, room, draft)
+    _place(candidates, starts, selection, stands, state, room, draft)
 
 
 def _allowed(
@@ -176,6 +176,7 @@ def _held_by(wanted: Wanted, one: Stand, draft: Draft) -> tuple[str, str]:
 
 def _place(
     candidates: Sequence[_Candidate],
+    wanted_up: Sequence[Vm],
     selection: Selection,
     stands: Stands,
     state: PoolState,
@@ -198,7 +199,7 @@ def _place(
         action = _placed(one, ready, stands, state, room, draft)
         if action is not None:
             made[one.vm.ref] = action
-    failed = {c.vm.ref for c in candidates} - set(made)
+    failed = {vm.ref for vm in wanted_up} - set(made)
     _depend(made, failed, selection, state, draft)
 
 
@@ -289,7 +290,10 @@ def _no_host(
         why = "no host is ready to start VMs"
     elif len(reasons) == 1:
         reason = next(iter(reasons))
-        why = f"every ready host {reason}" if len(obstacles) > 1 else f"{obstacles[0][0]} {reason}"
+        why = f"{obstacles[0][0]} {reason}"
+        if len(obstacles) > 1:
+            negative = reason.startswith("is not ")
+            why = f"no ready host is {reason.removeprefix('is not ')}" if negative else f"every ready host {reason}"
     else:
         why = "; ".join(f"{host} {reason}" for host, reason in obstacles[:4])
         if len(obstacles) > 4:
