@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import socket
@@ -24,6 +25,7 @@ from reconciler.lab.seed import Seed
 from reconciler.lab.served_client import PASSWORD as PASSWORD_FILE
 from reconciler.lab.server import ServedLab
 from reconciler.lab.timing import Release
+from reconciler.survey import survey
 from tests.lab.served.conftest import hasty
 from tests.support.calls import changes
 
@@ -231,6 +233,9 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, s
     for name in ("COLUMNS", "NO_COLOR", "CI", "XENREC_LAB_DIR", "XENREC_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    # Real seconds are spent here: on loopback what does not answer at once is silent.
+    monkeypatch.setattr(sys.modules["reconciler.survey.survey"], "TCP_DEADLINE", 0.6)
+    monkeypatch.setattr("reconciler.pipeline.ask_everybody", functools.partial(survey, hang_deadline=0.6))
     return env
 
 
