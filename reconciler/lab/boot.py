@@ -5,6 +5,7 @@ Every function here is a thread of one xapi run: it yields seconds or events, an
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from reconciler.lab.database import Database
@@ -52,6 +53,7 @@ def _start_master(ts: Toolstack) -> Steps:
     ts.serve(db)
     _first_pass(ts, db)
     ts.api_up = True
+    _restart_tls(ts)
     lab.changed()
     yield timing.master_check
     rival: str | None = yield from _find_other_master(ts, db)
@@ -61,11 +63,12 @@ def _start_master(ts: Toolstack) -> Steps:
         ts.exit(restart=True)
         return
     _master_threads(ts)
-    yield timing.master_storage
+    again = not host.just_became_master
+    yield timing.master_again / 2 if again else timing.master_storage
     _stamp(ts, db)
     plug_own(ts, db)
     resync(ts, db)
-    yield timing.master_enable
+    yield timing.master_again / 2 if again else timing.master_enable
     me = ts.me(db)
     if me != NULL:
         db.update("host", me, enabled=True)
@@ -107,7 +110,8 @@ def _find_other_master(ts: Toolstack, db: Database) -> Steps:
     from reconciler.lab.toolstack import Unreachable  # noqa: PLC0415 - toolstack imports this module
 
     timing = ts.lab.timing
-    for record in list(db.tables["host"].values()):
+    for ref in db.in_order("host"):
+        record = db.get("host", ref)
         if record["uuid"] == ts.host.uuid:
             continue
         try:
@@ -118,9 +122,18 @@ def _find_other_master(ts: Toolstack, db: Database) -> Steps:
         if other.is_master and other.alive:
             return record["address"]
         # Its answer needs its database: wait for that, or for the end of its run or of the link.
-        while other.alive and other.db_now() is None and ts.lab.reaches(ts.host.name, other.host):
+        while other.alive and not _answers(ts, other) and ts.lab.reaches(ts.host.name, other.host):
             yield ts.lab.change
     return None
+
+
+def _answers(ts: Toolstack, other: Toolstack) -> bool:
+    """A member has its database: it waits for none, and not for us either (recordings 14, 18)."""
+    if other.repointed:
+        return True
+    if other.master_run() is ts:
+        return other.connected is ts
+    return other.db_now() is not None
 
 
 def _master_threads(ts: Toolstack) -> None:
@@ -187,8 +200,13 @@ def _start_member(ts: Toolstack) -> Steps:
     ts.api_up = True
     ts.lab.changed()
     db: Database
+    blocked = ts.db_now() is None
     while True:
         db = yield from ts.database()
+        if blocked and ts.lab.release is Release.V24_16:
+            yield timing.blocked_start
+            ts.exit(restart=True)
+            return
         yield max(0.0, timing.member_hello - timing.emergency_flash)
         if ts.db_now() is not db:
             continue
@@ -198,6 +216,7 @@ def _start_member(ts: Toolstack) -> Steps:
             ts.exit(restart=True)
             return
         ts.emergency = True
+        _restart_tls(ts)
         yield timing.emergency_flash
         if ts.db_now() is not db:
             ts.emergency = ts.lab.release is Release.CLASSIC
@@ -231,6 +250,8 @@ def _hello(ts: Toolstack, db: Database, *, enabled: bool) -> None:
     me = ts.me(db)
     if me == NULL:
         return
+    if ts.host.booted:
+        unplug_own(ts, db)
     db.update("host", me, enabled=enabled)
     db.update("host_metrics", db.get("host", me)["metrics"], live=True)
     ts.lab.changed()
@@ -276,6 +297,20 @@ def _stamp(ts: Toolstack, db: Database) -> None:
     if ts.host.booted_at is not None:
         told["boot_time"] = f"{int(ts.host.booted_at + skew)}."
     db.update("host", me, other_config=told)
+
+
+def _restart_tls(ts: Toolstack) -> None:
+    """Port 443 refuses for a moment; after a boot it has been doing so all the time (recordings 09, 14, 15)."""
+    lab, host = ts.lab, ts.host
+    host.tls_from = lab.now if host.tls_from == math.inf else lab.now + lab.timing.tls_restart
+    lab.kernel.after(lab.timing.tls_restart, lab.changed)
+
+
+def unplug_own(ts: Toolstack, db: Database) -> None:
+    """After a boot nothing is plugged until the host plugs it (recordings 04, 15)."""
+    ts.host.booted = False
+    for ref in list(db.get("host", ts.me(db))["PBDs"]):
+        db.update("PBD", ref, currently_attached=False)
 
 
 def plug_own(ts: Toolstack, db: Database) -> None:

@@ -69,6 +69,10 @@ class Database:
         """What a backup of it holds."""
         return Snapshot({c: {} if c in VOLATILE else dict(t) for c, t in self.tables.items()}, self.generation, now)
 
+    def in_order(self, cls: str) -> list[str]:
+        """Refs in the order in which XAPI goes through a table: the greatest first (recordings 13, 18, 20)."""
+        return sorted(self.tables[cls], reverse=True)
+
     def find(self, cls: str, ref: str) -> Record | None:
         """The record, or None."""
         return self.tables[cls].get(ref)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import uuid as uuids
 from collections.abc import Mapping, Sequence
@@ -205,8 +206,10 @@ class Lab:
         host = self.at(address)
         if host is None or not self.reaches(source, host):
             return "unreachable"
-        if port in (22, 443) or (port == 80 and host.toolstack is not None and host.toolstack.api_up):
-            return "open"  # 443 is stunnel's, which accepts while xapi is down (recording 03)
+        if port == 22 or (port == 80 and host.toolstack is not None and host.toolstack.api_up):
+            return "open"
+        if port == 443 and self.now >= host.tls_from:
+            return "open"  # stunnel's, which accepts while xapi is down (recording 03)
         return "refused"
 
     def connect(self, source: LabHost, address: str, give_up: float) -> Steps:
@@ -258,8 +261,13 @@ class Lab:
 
     def _boot(self, box: LabHost) -> Steps:
         yield self.timing.host_boot
-        if box.powered and not box.up:
-            box.up = True
+        if not box.powered or box.up:
+            return
+        box.up = box.booted = True
+        box.tls_from = math.inf
+        self.changed()
+        yield self.timing.services
+        if box.powered and box.up:
             self.start_toolstack(box.name)
 
     def cut(self, a: str, b: str) -> None:

@@ -75,6 +75,10 @@ class LabHost:
         """The operating system answers the network."""
         self.wanted = True
         """The supervisor keeps the toolstack running."""
+        self.booted = False
+        """It has booted since its toolstack started last: what it had plugged is not plugged any more."""
+        self.tls_from = 0.0
+        """When port 443, which is stunnel's, accepts again: a starting toolstack starts it anew."""
         self.hung = False
         self.ha_armed = False
         self.slow = 1.0

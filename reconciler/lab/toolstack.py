@@ -56,6 +56,8 @@ class Toolstack:
         self.connected: Toolstack | None = None
         """The master's run that this member has said hello to."""
         self.last_heard: dict[str, float] = {}
+        self.repointed = False
+        """Told to follow another master, which it will do when it starts again."""
         self.proposed: str | None = None
         self.pool_operation: str | None = None
         self._processes: set[Process] = set()
@@ -154,10 +156,11 @@ class Toolstack:
             process.kill()
         self._processes.clear()
 
-    def light_fuse(self) -> None:
-        """Restart after the fuse: until then the old role goes on answering (sheet §1.1)."""
+    def light_fuse(self, saving: float) -> None:
+        """Restart after the fuse: until then the old role goes on answering (sheet §1.1). `saving`: seconds that
+        saving RRDs takes, for which the call that lights it waits."""
         timing = self.lab.timing
-        wait = max(timing.fuse_min, timing.fuse) + timing.fuse_extra
+        wait = saving + max(timing.fuse_min, timing.fuse - saving)
         self.lab.kernel.after(wait, lambda: self.exit(restart=True))
 
     # -- the database ----------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def restart_agent(call: Call, host: str) -> Steps:
     """Restart that host's toolstack, after its fuse."""
 
     def on_host(ts: Toolstack) -> Steps:
-        ts.light_fuse()
+        ts.light_fuse(0.0)
         yield ts.lab.timing.call
 
     yield from forward(call, host, on_host)

@@ -27,9 +27,10 @@ def emergency_transition_to_master(call: Call) -> Steps:
         raise Failure("HA_IS_ENABLED")
     ts.host.role = "master"
     ts.host.just_became_master = True
-    ts.light_fuse()
     lost = not ts.is_master and ts.db_now() is None
-    yield ts.lab.timing.promote_call_lost if lost else ts.lab.timing.promote_call
+    saving = ts.lab.timing.promote_call_lost if lost else ts.lab.timing.promote_call
+    ts.light_fuse(saving)
+    yield saving
 
 
 def reset_master(ts: Toolstack, address: str) -> Steps:
@@ -40,10 +41,11 @@ def reset_master(ts: Toolstack, address: str) -> Steps:
     if ts.host.role == f"slave:{address}":
         yield timing.repoint_same
         return
+    stuck = ts.db_now() is None
     ts.host.role = f"slave:{address}"
     ts.host.just_became_master = False
-    ts.light_fuse()
-    yield timing.repoint
+    ts.light_fuse(timing.repoint_stuck_saving if stuck else timing.repoint)
+    yield timing.repoint_stuck if stuck else timing.repoint
 
 
 @method("pool.emergency_reset_master", "master_address:s", db_free=True)
@@ -61,8 +63,10 @@ def recover_slaves(call: Call) -> Steps:
     db = call.db
     me = call.me
     mine = db.get("host", me)["address"]
-    told = []
-    for ref, record in list(db.tables["host"].items()):
+    told: list[str] = []
+    repointed = []
+    for ref in db.in_order("host"):
+        record = db.get("host", ref)
         if ref == me:
             continue
         try:
@@ -70,16 +74,20 @@ def recover_slaves(call: Call) -> Steps:
             process = other.spawn(reset_master(other, mine), "emergency_reset_master")
             yield process.done
             if process.error is None and other.alive and call.lab.reaches(call.ts.host.name, other.host):
-                told.append(ref)
+                told.insert(0, ref)
+                repointed.append(other)
         except Unreachable:
             continue
+    for other in repointed:
+        other.repointed = True
+    call.lab.changed()  # a master that waits in its start for what these say waits no longer (recordings 14, 20)
     return told
 
 
 @method("pool.sync_database", asynchronous=True)
 def sync_database(call: Call) -> Steps:
     """A backup on every host now; fails when any host is dead (sheet §2.7)."""
-    for ref in list(call.db.tables["host"]):
+    for ref in call.db.in_order("host"):
         if ref == call.me:
             continue
 
@@ -126,16 +134,16 @@ def _hand_over(call: Call, host: str) -> Steps:
     if target is None or target.toolstack is None:
         raise Failure("HA_ABORT_NEW_MASTER", "the proposed master cannot be reached")
     address = target.address
-    for ref in list(db.tables["host"]):
+    for ref in db.in_order("host"):
         if ref in (host, call.me):
             continue
         yield from forward(call, ref, lambda ts: reset_master(ts, address))
     yield timing.repoint
     target.role = "master"
     target.just_became_master = True
-    target.toolstack.light_fuse()
+    target.toolstack.light_fuse(0.0)
     call.ts.host.role = f"slave:{address}"
-    call.ts.light_fuse()
+    call.ts.light_fuse(0.0)
 
 
 @method("pool.set_ha_host_failures_to_tolerate", "self:pool value:i")

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from reconciler.lab import NULL, Lab, Seed, Timing
+from reconciler.lab.rules import allowed_operations
 from tests.lab.recordings.recording import Recording, names, read
 
 Tables = dict[str, dict[str, Any]]
@@ -19,6 +20,8 @@ def timing(recording: Recording) -> Timing:
         heartbeat=settings["host_heartbeat_interval"],
         assumed_dead=settings["host_assumed_dead_interval"],
         db_sync=settings["pool_db_sync_interval"],
+        host_boot=0.05,
+        services=2.45,
         vm_start=0.4,
         vm_stop=0.25,
         vm_clean_shutdown=0.5,
@@ -85,6 +88,8 @@ def tables(recording: Recording) -> Tables:
     pool.update(
         {k: v for k, v in next(iter(recording.first("pool.get_all_records").values()), {}).items() if k in pool}
     )
+    for sr in found["SR"].values():
+        sr["type"] = "dummy"  # what these really are behind their names: drivers without disks and without locks
     pool["master"] = recording.names["host"][master(recording)]
     placed: dict[str, str | None] = next((line.data["plan"] for line in recording.lines if line.data.get("plan")), {})
     seen = recording.first("VM.get_all_records")
@@ -126,6 +131,7 @@ def _place(found: Tables, ref: str, state: str, host: str, spare: dict[str, Any]
         found["VM_guest_metrics"].pop(tools, None)
         tools = NULL
     record["guest_metrics"] = tools
+    record["allowed_operations"] = allowed_operations({**record, "current_operations": {}})
     for table in ("VBD", "VIF"):
         for device in found[table].values():
             if device["VM"] == ref:

@@ -92,6 +92,7 @@ class Replay:
         self._disrupted = 0.0
         self._placed = False
         self._expected: dict[str, dict[str, tuple[bool, bool]]] = {}
+        self._awaited: dict[str, Any] = {}
         self._surveyed: dict[str, Any] = {}
         lab.random = self._dice = Chance()
 
@@ -221,9 +222,11 @@ class Replay:
             self.flags.append((line.t, since, f"live of {host}", live, mine[0]))
             self.flags.append((line.t, since, f"enabled of {host}", enabled, mine[1]))
 
-    def _as_expected(self) -> bool:
+    def _as_expected(self, only: str = "") -> bool:
         """The lab's masters show hosts as live and enabled as the recorded ones did last."""
         for asked, flags in self._expected.items():
+            if only and asked != only:
+                continue
             ts = self.lab.hosts[asked].toolstack
             if ts is None or ts.db is None:
                 continue
@@ -243,7 +246,7 @@ class Replay:
             self._surveyed[line.data["to"]] = value
         elif line.data["method"] == "host_metrics.get_all_records":
             hosts = self._surveyed.get(line.data["to"], {})
-            self._expected = {
+            self._expected |= {
                 line.data["to"]: {
                     ref: (r["enabled"], value[r["metrics"]]["live"])
                     for ref, r in hosts.items()
@@ -277,6 +280,8 @@ class Replay:
         self._advance(line)
         if line.survey is None and data["method"] == LOGINS[0] and "value" in data:
             self._wait(lambda: self._takes_logins(data["to"]))
+        if line.survey is None and data["session"] == "normal":
+            self._wait_for_hosts(line)
         if data["method"] in DISRUPTIVE:
             self._disrupted = line.t
         if data["method"] in STUBS and "value" in data:
@@ -289,6 +294,14 @@ class Replay:
         self._threads[thread] = sent
         if line.survey is None:
             self._open.append(sent)
+
+    def _wait_for_hosts(self, line: Line) -> None:
+        """The recorder went on when a survey showed hosts as live and enabled; where that takes longer, so do we.
+        Once for each such survey: it may never come."""
+        flags = self._expected.get(line.data["to"])
+        if flags is not None and flags is not self._awaited.get(line.data["to"]):
+            self._awaited[line.data["to"]] = flags
+            self._wait(lambda: self._as_expected(line.data["to"]))
 
     def _takes_logins(self, host: str) -> bool:
         return any(h.name == host for h in self.lab.masters())
@@ -370,7 +383,8 @@ class Replay:
         ts = self.lab.hosts[host].toolstack
         if ts is None or not ts.api_up:
             return ""
-        session = str(self._ask(self.recording.addresses[host], method, "root", self.lab.password))
+        words = () if local else ("2.21", "recorder")
+        session = str(self._ask(self.recording.addresses[host], method, "root", self.lab.password, *words))
         self._keep(host, "local" if local else "normal", session)
         return session
 
@@ -396,3 +410,5 @@ class Replay:
                 self._keep(data["to"], kind, str(reply.value))
         elif "value" in data and reply.value != NULL:
             self.names.bind(data["value"], reply.value)
+            if method == "event.from" and isinstance(data["value"], dict) and "token" in data["value"]:
+                self.names.pairs[data["value"]["token"]] = reply.value["token"]

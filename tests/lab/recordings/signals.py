@@ -65,7 +65,7 @@ class Signals:
                     continue
                 window = max(LEAST, SHARE * sample.since)
                 gap = _gap(theirs, number)
-                theirs_shown = _shown(theirs, other.value, sample.t, window)
+                theirs_shown = _shown(_stretched(theirs), other.value, sample.t, window)
                 if not theirs_shown and self._between[signal]:
                     theirs_shown = _lasted(mine, other.value, sample.t) < gap
                 if theirs_shown and _shown(mine, sample.value, sample.t, window):
@@ -73,6 +73,14 @@ class Signals:
                 key = (signal, _text(sample.value), _text(other.value))
                 found.setdefault(key, Mismatch(signal, sample.t, key[1], key[2]))
         return list(found.values())
+
+
+def _stretched(samples: list[Sample]) -> Iterable[Sample]:
+    """A recorded state may have begun right after the sample before it and lasted until the one after it."""
+    for number, sample in enumerate(samples):
+        yield sample
+        yield Sample(samples[max(0, number - 1)].t, sample.value, sample.since)
+        yield Sample(samples[min(len(samples) - 1, number + 1)].t, sample.value, sample.since)
 
 
 def _gap(samples: list[Sample], number: int) -> float:
