@@ -291,7 +291,7 @@ class Reconciler:
             return fresh
         return limited
 
-    def _executor(self, journal: Journal, plan: Plan, tell: Progress, lease: PoolLease) -> Executor:
+    def _executor(self, journal: Journal, plan: Plan, tell: Progress, lease: PoolLease | None = None) -> Executor:
         return Executor(
             port=self.port,
             sessions=self.sessions,

@@ -15,6 +15,7 @@ from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Fact, Plan, Stage, Verb
 from reconciler.core.regain import forecast_pool, plan_regain
 from reconciler.core.restore import Restore, plan_restore
+from reconciler.core.rights import cannot_ask
 from reconciler.core.wanted import VmWish, Wanted
 from reconciler.core.words import count, utc
 
@@ -45,7 +46,7 @@ def make_plan(
         digest=wanted.digest,
         commit=wanted.commit,
         failback=failback,
-        notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes),
+        notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes) + cannot_ask(wanted, survey),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
         plan = _managed(plan, wanted, survey, state, allowance, failback=failback)

@@ -20,6 +20,7 @@ from reconciler.core.evidence import (
 from reconciler.core.judge import brake_reason, brake_remedy, candidate_vanished, uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
+from reconciler.core.rights import LOCAL_ROOT
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import utc
 
@@ -63,6 +64,13 @@ def plan_regain(
     candidate, passed = _candidate(wanted, survey, lost, incident)
     draft.notes.extend(passed)
     if candidate is None:
+        if barred := _barred(wanted, survey, lost):
+            draft.hold(
+                _promote(wanted, lost, barred, known, None),
+                f"{barred.name} refuses a local login of {wanted.connection.username}, and a promotion needs one",
+                f"set connection.username to {LOCAL_ROOT}",
+            )
+            return Regain(draft, None, lost)
         draft.notes.append("no member that answers can be promoted: its local login must work")
         return Regain(draft, None, lost)
     judged = diagnosis.of(lost.name)
@@ -170,6 +178,19 @@ def _candidate(
         elif t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
             return member, passed
     return None, passed
+
+
+def _barred(wanted: Wanted, survey: Survey, lost: Member) -> Member | None:
+    """The first member that could be promoted but for our account."""
+    wish = wanted.master
+    order = [*((wish.host, *wish.successors) if wish else ()), *(m.name for m in wanted.members)]
+    for name in dict.fromkeys(order):
+        member, t = wanted.member(name), survey.of(name)
+        if member is None or t is None or name == lost.name or member.state == "maintenance":
+            continue
+        if t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY) and t.local_login is False:
+            return member
+    return None
 
 
 def _observe(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +55,57 @@ def test_any_parameters_make_a_sentence(code: str, params: list[str]) -> None:
     found = told(code, *params)
     assert found[1]
     assert code in found[1] or code == "X_IN_PROGRESS"
+
+
+SHEET = Path(os.environ.get("XENREC_SHARED", Path(__file__).parents[3] / "shared")) / "xapi" / "behaviour.md"
+ON_PURPOSE = {
+    "HOST_NOT_LIVE": "after a master start `live` is false for every host, and passes by itself",
+    "SESSION_INVALID": "a new login helps",
+    "INTERNAL_ERROR": "anything may have happened: what it did is read, and nothing is sent again",
+    "HOST_IN_EMERGENCY_MODE": "never raised",
+    "NOT_SUPPORTED_DURING_UPGRADE": "an upgrade takes hours",
+    "DESIGNATE_NEW_MASTER_IN_PROGRESS": "after it another host is master",
+    "HA_ABORT_NEW_MASTER": "the members' reason does not pass while we wait",
+    "VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT": "to be tried again by force, which we never do",
+    "VM_SHUTDOWN_TIMEOUT": "to be tried again by force, which we never do",
+    "UUID_INVALID": "the object is gone, so what we believed is wrong",
+    "TASK_CANCELLED": "by a person",
+}
+"""Codes that are classed otherwise than in the sheet, and why."""
+
+
+def sheet_rows() -> list[tuple[str, str]]:
+    """(code, class) of the sheet's table, its shorthands written out."""
+    text = SHEET.read_text(encoding="utf-8")
+    rows = []
+    for line in text[text.index("## 12. Error codes") : text.index("## 13.")].splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) < 4 or cells[0] in ("Code", "---") or cells[0].startswith("transport"):
+            continue
+        codes, turn = cells[0], cells[-1]
+        if codes.startswith("*_IN_PROGRESS"):
+            found = [f"{word}_IN_PROGRESS" for word in re.findall(r"[A-Z][A-Z_]{5,}", codes.partition("(")[2])]
+        elif "IOMMU/GPU/VGPU" in codes:
+            found = ["VM_HVM_REQUIRED", "VM_REQUIRES_IOMMU", "VM_REQUIRES_GPU", "VM_REQUIRES_VGPU"]
+        else:
+            found = re.findall(r"[A-Z][A-Z_0-9]{5,}", codes)
+            found = [f"HA_CONSTRAINT_VIOLATION_{c}" if c.startswith("NETWORK_NOT") else c for c in found]
+        rows += [(code, turn) for code in found]
+    return rows
+
+
+@pytest.mark.skipif(not SHEET.exists(), reason="the sheet on XAPI's behaviour is not here")
+def test_every_code_of_the_sheet_has_a_class_and_a_sentence() -> None:
+    rows = sheet_rows()
+    assert len(rows) > 90
+    meant = {"R": {Turn.RETRY}, "P": {Turn.PERMANENT}, "W": {Turn.LOOK}, "re-list": {Turn.LOOK}}
+    meant |= {"re-register": {Turn.LOOK}, "R/P": {Turn.RETRY, Turn.PERMANENT}, "R/W": {Turn.RETRY, Turn.LOOK}}
+    meant |= {"P re-read": {Turn.LOOK}}
+    for code, turn in rows:
+        found = explain(XapiFailure(code), lambda cls, ref: ref)
+        assert code in found.sentence or code.endswith("_IN_PROGRESS"), code
+        assert not found.sentence.startswith("XAPI answered"), code
+        if code not in ON_PURPOSE:
+            key = turn if turn in meant else turn.split()[0]
+            assert found.turn in meant[key], (code, turn, found.turn)
+    assert set(ON_PURPOSE) <= {code for code, _ in rows}
