@@ -21,10 +21,12 @@ from typing import Any
 
 from reconciler.lab.control import Control
 from reconciler.lab.engine import Lab
+from reconciler.lab.incidents import INCIDENTS, Trial
 from reconciler.lab.seed import Seed
 from reconciler.lab.served_client import MANIFEST, PASSWORD, REQUEST, STATE
 from reconciler.lab.served_manifest import guests, manifest
 from reconciler.lab.served_port import HTTPS
+from reconciler.lab.served_script import NO_INCIDENT
 from reconciler.lab.server import ServedLab
 from reconciler.lab.timing import Release, Timing
 
@@ -69,11 +71,12 @@ def make_lab(request: dict[str, Any], secret: str) -> Lab:
     timing = Timing.fast() if request.get("fast") else Timing()
     # The real network and the real processor take their own time.
     timing = replace(timing, latency=0.0, call=0.0)
+    incident = INCIDENTS.get(request.get("incident") or "")
     return Lab(
         seed,
         timing=timing,
         release=Release(request["release"]),
-        start=time.time(),
+        start=time.time() - (incident.span if incident is not None else 0.0),
         random_seed=request["seed"],
         password=secret,
     )
@@ -93,7 +96,9 @@ def serve(served: ServedLab, lab: Lab, directory: Path, request: dict[str, Any],
         suffix = "" if served.port == HTTPS else f":{served.port}"
         with served.world():
             text = manifest(lab, served.identities(), suffix, directory)
+            trial = Trial(INCIDENTS.get(request.get("incident") or "", NO_INCIDENT), lab)
         write(directory / MANIFEST, text)
+        trial.prepare(served.skip)
         about = {
             "pid": os.getpid(),
             "pool": lab.pool_name,
@@ -103,6 +108,7 @@ def serve(served: ServedLab, lab: Lab, directory: Path, request: dict[str, Any],
             "vms": len(guests(lab)),
             "release": lab.release.value,
             "fast": bool(request.get("fast")),
+            "incident": trial.incident.name,
             "hosts": [
                 {
                     "name": host.name,
@@ -113,7 +119,7 @@ def serve(served: ServedLab, lab: Lab, directory: Path, request: dict[str, Any],
                 for host in lab.hosts.values()
             ],
         }
-        Control(served, directory, about=about, on_down=ended.set).start()
+        Control(served, directory, about=about, on_down=ended.set, trial=trial).start()
         write(directory / STATE, json.dumps(about, indent=2) + "\n")
     except BaseException:
         served.stop()

@@ -18,8 +18,11 @@ from typing import Any
 
 from reconciler.lab.engine import Lab
 from reconciler.lab.errors import BmcSilent
+from reconciler.lab.faults import ScriptError
+from reconciler.lab.incidents import Trial
 from reconciler.lab.served_client import SOCKET, socket_path
 from reconciler.lab.served_picture import picture
+from reconciler.lab.served_script import Scripts
 from reconciler.lab.server import ServedLab
 
 MAX_LINE = 1 << 16
@@ -34,7 +37,13 @@ class Control:
     """Serves the control socket in `directory` (mode 0600). `on_down` is called when somebody asks the lab to end."""
 
     def __init__(
-        self, served: ServedLab, directory: Path, *, about: dict[str, Any], on_down: Callable[[], None]
+        self,
+        served: ServedLab,
+        directory: Path,
+        *,
+        about: dict[str, Any],
+        on_down: Callable[[], None],
+        trial: Trial | None = None,
     ) -> None:
         self._served = served
         self._directory = directory
@@ -54,6 +63,7 @@ class Control:
             "toolstack": self._toolstack,
             "bmc": self._bmc,
             "bmc-request": self._bmc_request,
+            **Scripts(served, trial).commands(),
             "down": self._down,
         }
 
@@ -108,7 +118,7 @@ class Control:
             log.info("control: %s %s", command, " ".join(f"{k}={v}" for k, v in arguments.items()))
         except BmcSilent:
             return None
-        except CommandError as error:
+        except (CommandError, ScriptError) as error:
             return {"error": str(error)}
         except TypeError as error:
             return {"error": f"{command}: {error}"}

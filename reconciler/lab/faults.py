@@ -1,7 +1,7 @@
 """What can go wrong in a lab, as commands in words: `power off h1`, `partition h1 h2 | h3`, `slow h2 20`.
 
 `deed` reads a command against a lab and gives back what does it: a mistake in the words is found before anything is
-done. The words are those of `xenrec lab …`; docs/lab.md lists them all.
+done. The words are those of `xenrec lab …`; `xenrec lab do help` lists them all (HELP).
 """
 
 from __future__ import annotations

@@ -59,11 +59,29 @@ def hosts(lab: Lab, opinions: list[tuple[str, Tables]]) -> list[dict[str, Any]]:
                 "role": role,
                 "emergency": stack is not None and stack.emergency,
                 "running": len(domains[host.name]),
+                "odd": odd(lab, host.name),
                 "bmc": "silent" if not lab.bmc_answers[host.name] else "lies" if lab.bmc_lies[host.name] else "answers",
                 "recorded": [_host_record(tables, host.uuid) for _, tables in opinions],
             }
         )
     return entries
+
+
+def odd(lab: Lab, name: str) -> list[str]:
+    """What else is wrong with a host, in words."""
+    host, box = lab.hosts[name], lab.world.boxes[name]
+    found = []
+    if host.slow != 1.0:
+        found.append(f"{host.slow:g} times as slow")
+    if box.skew:
+        found.append(f"clock {box.skew:+g} s")
+    if box.taken:
+        found.append("memory full")
+    if host.backup_held:
+        found.append("gets no backups")
+    if host.ha_armed:
+        found.append("HA armed")
+    return found
 
 
 def _host_record(tables: Tables, uuid: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -64,6 +65,9 @@ def print_status(console: Console, picture: dict[str, Any]) -> None:
             Text(host["bmc"]),
         )
     console.print(made)
+    for host in picture["hosts"]:
+        if host["odd"]:
+            line(console, f"odd: {host['name']}: {', '.join(host['odd'])}", "yellow")
     for one, other in picture["cuts"]:
         line(console, f"cut: {one} -- {other}", "yellow")
     vms = picture["vms"]
@@ -112,10 +116,70 @@ def print_running(console: Console, hosts: dict[str, list[dict[str, Any]]]) -> N
     line(console, f"{len(places)} VMs in {total} domains" + ("" if twice else "; none runs twice"))
 
 
+HARM_MEANS = {
+    "two-domains": "two copies of one VM: both write to the same disks, and these are being destroyed",
+    "two-writers": "two writers of one disk: its file system is being destroyed",
+    "no-storage": "a VM on a host that can't reach its disks",
+    "resync-kill": "a toolstack that started killed a running VM, because its database had it elsewhere or not at all",
+    "two-masters": "two masters of one pool both changed something",
+}
+
+
 def print_harm(console: Console, harm: list[dict[str, Any]]) -> None:
-    """Every harm in order."""
+    """Every harm in order, and what its kinds mean."""
     if not harm:
         line(console, "No harm was done: no VM ran twice, no disk had two writers.")
         return
+    line(console, "HARM was done once:" if len(harm) == 1 else f"HARM was done {len(harm)} times:", "bold red")
+    made = table([("at (UTC)", ""), ("kind", "bold red"), ("what", "")])
     for one in harm:
-        line(console, f"! {one['kind']}: {one['text']}", "bold red")
+        made.add_row(time.strftime("%H:%M:%S", time.gmtime(one["at"])), Text(one["kind"]), Text(one["text"]))
+    console.print(made)
+    console.print()
+    for kind in dict.fromkeys(one["kind"] for one in harm):
+        line(console, f"{kind}: {HARM_MEANS.get(kind, 'must never happen')}")
+
+
+def duration(seconds: float) -> str:
+    """12.5s, 2m05s."""
+    if seconds < 60:
+        return f"{seconds:.1f}s".replace(".0s", "s")
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m{rest:02d}s" if hours else f"{minutes}m{rest:02d}s"
+
+
+def print_incidents(console: Console, incidents: dict[str, dict[str, Any]]) -> None:
+    """What there is to train."""
+    made = table([("incident", "bold"), ("what", ""), ("pool", "")])
+    for one in incidents.values():
+        made.add_row(Text(one["name"]), Text(one["title"]), f"{one['hosts']} hosts, {one['vms']} VMs")
+    console.print(made)
+    line(console, "\nnext   xenrec lab incident NAME")
+
+
+def print_scene(console: Console, incident: dict[str, Any], directory: str) -> None:
+    """The scene, and what to type."""
+    option = "" if directory == ".lab" else f" --dir {directory}"
+    line(console, incident["title"], "bold")
+    line(console, f"\n{incident['scene']}")
+    line(console, f"look       xenrec lab status{option}")
+    line(console, f"           xenrec plan {directory}/manifest.yaml")
+    line(console, f"password   of root: in {directory}/password")
+    line(console, f"done?      xenrec lab check{option}")
+    line(console, f"the end    xenrec lab down{option}")
+
+
+def print_check(console: Console, found: dict[str, Any]) -> None:
+    """What was looked at, what is wrong last."""
+    findings = sorted(found["findings"], key=lambda one: not one["good"])
+    for one in findings:
+        mark, style = ("[ok]", "") if one["good"] else ("[no]", "bold red")
+        line(console, f"{mark} {one['text']}", style)
+    wrong = sum(1 for one in findings if not one["good"])
+    title = f"{found['title']}: " if found["incident"] else ""
+    if wrong:
+        line(console, f"\n{title}not solved yet, {wrong} of {len(findings)} are not as they must be", "bold")
+    else:
+        line(console, f"\n{title}{'solved, without harm' if found['incident'] else 'the pool is whole'}", "bold green")

@@ -140,6 +140,13 @@ class ServedLab:
             yield self._lab
         self.on_loop(self._tick)
 
+    def skip(self, seconds: float) -> None:
+        """Let so much of the lab's time pass at once: its clock is ahead of the real one by that from now on."""
+        with self._lock:
+            self._started_lab += seconds
+            self._lab.run(self.lab_time())
+        self.on_loop(self._tick)
+
     def on_loop(self, action: Callable[[], T]) -> T:
         """Run `action` on the event loop's thread and give back what it gave."""
         if threading.current_thread() is self._thread:

@@ -163,7 +163,8 @@ def test_a_vm_that_runs_twice_is_shouted_about(pool: Pool) -> None:
         inner.world.start(two, domain.vm, domain.name, domain.memory, domain.disks)
     assert f"! {domain.name} RUNS 2 TIMES: on {one} AND {two}" in lab(pool, "running").stdout
     assert f"TWICE: {one} AND {two}" in lab(pool, "status").stdout
-    assert f"! two-domains: {domain.name} runs on {one} and on {two}" in lab(pool, "harm", code=1).stdout
+    told = lab(pool, "harm", code=1).stdout
+    assert f"two-domains  {domain.name} runs on {one} and on {two}" in told
     assert json.loads(lab(pool, "harm", "--json", code=1).stdout)[0]["kind"] == "two-domains"
 
 
