@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.core.draft import Draft, attest_command, toolstack_command
 from reconciler.core.evidence import BmcPower
-from reconciler.core.model import PoolState, PowerState, Vm
+from reconciler.core.model import Host, PoolState, PowerState, Vm
 from reconciler.core.plan import Action, Verb
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import VmWish, Wanted, WantedState
@@ -23,15 +23,21 @@ class Doubt:
     remedy: str
 
 
-def doubts(wanted: Wanted, stands: Stands, state: PoolState) -> tuple[Doubt, ...]:
+def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool = False) -> tuple[Doubt, ...]:
     """Hosts whose real VMs the database may not know.
 
     `enabled` tells: every master start sets it false for all hosts and only a host that rejoined sets it true again
     (xapi_ha.ml:on_database_engine_ready; recordings 14, 21), so a silent host that is still enabled was lost under the
     present master, whose records of it are right. A host that is live but not enabled may be the healed member of
     recording 07, which runs VMs that were started elsewhere.
+
+    A member tells what it runs only when its toolstack starts (recordings 15, 21): when its master's machine lost power
+    and came back, the member goes on, enabled, and what the database had not yet written (seconds, up to minutes:
+    sheet §2.7) is forgotten. One whose toolstack is older than its machine is in doubt; not in a `forecast`,
+    for recovering the members restarts it.
     """
     found = []
+    master = state.master
     for one in stands.by_ref.values():
         if one.standing is Standing.DISABLED:
             found.append(
@@ -60,6 +66,16 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState) -> tuple[Doubt, ...
                     remedy,
                 )
             )
+        elif not forecast and master is not None and one.answers and _started_before(one.host, master):
+            found.append(
+                Doubt(
+                    one,
+                    f"{one.thing.name} has not told what it runs since the machine of {state.name_of(master.ref)} "
+                    "restarted, which may have forgotten the last VMs that were started: it may run VMs that the "
+                    "database has as halted",
+                    f"{toolstack_command(one)} (it keeps its VMs and tells the truth about them)",
+                )
+            )
         elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live):
             found.append(
                 Doubt(
@@ -69,6 +85,21 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState) -> tuple[Doubt, ...
                 )
             )
     return tuple(found)
+
+
+def _started_before(host: Host, master: Host) -> bool:
+    """The host's toolstack started before the master's machine did, by what each wrote at its start (recording 01)."""
+    mine, theirs = (
+        _number(h.other_config.get(key, "")) for h, key in ((host, "agent_start_time"), (master, "boot_time"))
+    )
+    return host.ref != master.ref and mine is not None and theirs is not None and mine < theirs
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _guests_on(one: Stand, state: PoolState) -> tuple[Vm, ...]:

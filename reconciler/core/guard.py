@@ -65,7 +65,8 @@ def restrain(
             continue
         if action.verb in _HOST_VERBS:
             hosts.add(action.target.name)
-        kept.append(action)
+        # Only a hand-over, which comes last, goes on without what it would have waited for.
+        kept.append(replace(action, follows=tuple(i for i in action.follows if i not in refused)))
     draft.actions[:] = kept
 
 

@@ -61,7 +61,7 @@ def plan_restore(
     draft.notes.extend(selection.idle)
     _plan_members(wanted, stands, draft)
     desired = desired_pool(wanted, selection, state, stands.hosts(), _wanted_master(wanted, stands, failback=failback))
-    in_doubt = doubts(wanted, stands, state)
+    in_doubt = doubts(wanted, stands, state, forecast=assume_rejoined)
     starts = [
         vm
         for ref, wish in selection.wishes.items()
@@ -131,8 +131,19 @@ def _as_rejoined(stands: Stands, state: PoolState) -> tuple[Stands, PoolState]:
 
 
 def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolState, draft: Draft) -> tuple[Action, ...]:
-    """Members that follow another address are recovered, members that are on their way are waited for (I1)."""
-    astray = [s for s in stands.by_ref.values() if s.standing is Standing.ASTRAY]
+    """Members that follow another address are recovered, members that are on their way are waited for (I1).
+
+    One in emergency mode doesn't say whom it follows: where that is a master that died while it was down, it waits for
+    ever (sheet §1.2). Telling it to follow the one that it follows already does nothing.
+    """
+    lost = [
+        s
+        for s in stands.by_ref.values()
+        if s.standing is Standing.REJOINING
+        and (t := survey.of(s.thing.name)) is not None
+        and t.login is LoginAnswer.EMERGENCY
+    ]
+    astray = [s for s in stands.by_ref.values() if s.standing is Standing.ASTRAY or s in lost]
     late = [s for s in stands.by_ref.values() if s.standing is Standing.REJOINING]
     pool = Thing("pool", state.pool.name, state.pool.uuid)
     if astray:

@@ -109,17 +109,17 @@ class Desk:
     def submit(self, method: str, *params: Json) -> str:
         """Submit `Async.<method>` and return its task. Raises as `write`.
 
-        SESSION_INVALID is raised after a new login: the master restarted, so the precondition must be read again.
+        SESSION_INVALID, and NOT_SENT (ours, not XAPI's), are raised after a new login: the master restarted or was out
+        of reach for a while, so the precondition must be read again (I7).
         """
-        for attempt in (1, 2):
-            try:
-                return self.tasks().submit(method, *params, deadline=self._deadline)
-            except TransportFault as fault:
-                self._lost(method, fault, attempt)
-            except XapiFailure as failure:
-                self._session_trouble(failure, attempt)
-                raise
-        raise AssertionError("unreachable")
+        try:
+            return self.tasks().submit(method, *params, deadline=self._deadline)
+        except TransportFault as fault:
+            self._lost(method, fault, 1)
+            raise XapiFailure("NOT_SENT", str(fault)) from fault
+        except XapiFailure as failure:
+            self._session_trouble(failure, 1)
+            raise
 
     def record(self, cls: str, uuid: str) -> tuple[str, dict[str, Json]]:
         """(ref, record) of the object with that uuid in this database. Raises XapiFailure UUID_INVALID when gone."""
