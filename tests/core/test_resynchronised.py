@@ -1,0 +1,91 @@
+"""A member that has not told what it runs since its master's machine came up may run anything (I1)."""
+
+from __future__ import annotations
+
+from reconciler.core.plan import Plan, Verb
+from reconciler.core.planner import make_plan
+from reconciler.core.wanted import Level, MasterWish, Policy
+from tests.core.build import NOW, PoolBuilder, certificate, only, survey, verbs, wanted, wish
+
+
+def plan_of(pool: PoolBuilder, **seen: str) -> Plan:
+    return make_plan(wanted(wish("db01")), survey(seen), now=NOW, state=pool.state())
+
+
+def started(pool: PoolBuilder, host: str, agent: str, boot: str = "") -> None:
+    pool.host(host, other_config={"agent_start_time": agent} | ({"boot_time": boot} if boot else {}))
+
+
+def test_nothing_starts_while_a_toolstack_is_older_than_the_masters_machine() -> None:
+    """Found by soak seed 2547: the master lost power with a start not yet written down, and came back: everybody was
+    live and enabled, and the VM was started a second time."""
+    pool = PoolBuilder()
+    pool.vm("db01", on=None)
+    started(pool, "xen01", "2000.", "1900.")
+    started(pool, "xen02", "2100.")
+    started(pool, "xen03", "1800.")
+    plan = plan_of(pool)
+    assert plan.actions == ()
+    (held,) = plan.withheld
+    assert held.action.verb is Verb.START
+    assert held.why.startswith("xen03 has not told what it runs since the machine of xen01 restarted")
+    assert "xe-toolstack-restart" in held.remedy
+    started(pool, "xen03", "2200.")
+    assert only(plan_of(pool), Verb.START) == ["db01"]
+
+
+def test_a_toolstack_restart_of_the_master_alone_casts_no_doubt() -> None:
+    pool = PoolBuilder()
+    pool.vm("db01", on=None)
+    started(pool, "xen01", "5000.", "1000.")
+    started(pool, "xen02", "1800.")
+    started(pool, "xen03", "not a number")
+    assert only(plan_of(pool), Verb.START) == ["db01"]
+
+
+def test_what_is_recorded_as_running_is_left_alone_all_the_same() -> None:
+    pool = PoolBuilder()
+    pool.vm("db01", on="xen03")
+    started(pool, "xen01", "2000.", "1900.")
+    started(pool, "xen03", "1800.")
+    plan = plan_of(pool)
+    assert plan.actions == ()
+    assert plan.withheld == ()
+
+
+def test_the_forecast_of_a_promotion_counts_on_toolstacks_that_will_restart() -> None:
+    pool = PoolBuilder()
+    pool.vm("db01", on="xen01")
+    started(pool, "xen02", "2000.", "1900.")
+    started(pool, "xen03", "1800.")
+    plan = make_plan(
+        wanted(wish("db01"), master=MasterWish("xen01", ("xen02",))),
+        survey({"xen01": "silent"}, master=None),
+        now=NOW,
+        last_known=pool.state(),
+        certificates=(certificate("xen01"),),
+    )
+    assert only(plan, Verb.START) == ["db01"]
+
+
+def test_a_member_in_emergency_mode_is_recovered_not_waited_for() -> None:
+    """Found by soak seed 65: powered on again after its master had died, it followed that one for ever."""
+    pool = PoolBuilder()
+    plan = plan_of(pool, xen03="emergency")
+    assert verbs(plan)[0] == "recover-members lab"
+
+
+def test_a_hand_over_goes_on_without_what_is_withheld_and_does_not_wait_for_it() -> None:
+    """Found by soak seed 1557: it was planned, refused by the checker, and planned again for ever."""
+    pool = PoolBuilder()
+    pool.master = "xen02"
+    pool.vm("db01", on=None)
+    plan = make_plan(
+        wanted(wish("db01"), master=MasterWish("xen01"), policy=Policy(attended=Level.MOVE)),
+        survey({"xen01": "reaches xen02", "xen02": "master", "xen03": "reaches xen02"}),
+        now=NOW,
+        state=pool.state(),
+        failback=True,
+    )
+    assert verbs(plan) == ["designate-master xen01"]
+    assert plan.actions[0].follows == ()
