@@ -37,6 +37,7 @@ class Pool:
     ha_enabled: bool = False
     wlb_enabled: bool = False
     other_config: Mapping[str, str] = field(default_factory=dict)
+    current_operations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

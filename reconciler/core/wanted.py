@@ -207,6 +207,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeWindow:
+    """A time in which no run goes further than `level`, attended or not.
+
+    Either from `since` until `until` (UTC seconds), or every week on `days` (0 is Monday) from `start` until `end`
+    (seconds after midnight UTC); an `end` that is not after its `start` is on the next day.
+    """
+
+    reason: str
+    level: Level = Level.OBSERVE
+    since: float | None = None
+    until: float | None = None
+    days: tuple[int, ...] = ()
+    start: float = 0.0
+    end: float = 86_400.0
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How far runs go and how many things they do at once. `reserve`: hosts whose loss placement must survive."""
 
@@ -215,6 +233,12 @@ class Policy:
     brake: Brake = Brake()
     reserve: int = 0
     limits: Limits = Limits()
+    freeze: tuple[FreezeWindow, ...] = ()
+    grace: float = 600.0
+    """Seconds after the master's machine booted in which an unattended run only observes: the pool is starting, and
+    XAPI starts VMs by itself. 0: none."""
+    respect_manual_stop: float = 900.0
+    """Seconds for which an unattended run does not start a VM that was found stopped while its host lives. 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

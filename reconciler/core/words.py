@@ -46,3 +46,16 @@ def address_host(address: str) -> str:
 def utc(at: float) -> str:
     """ "2026-11-22 03:14:07 UTC"."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def lasting(seconds: float) -> str:
+    """A duration in its largest sensible unit: "40 s", "12 min", "2 h 5 min", "3 days"."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{round(whole / 60)} min"
+    if whole < 48 * 3600:
+        hours, rest = divmod(round(whole / 60), 60)
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{whole // 86_400} days"

@@ -46,6 +46,11 @@ def duration(value: Any) -> float:
     return seconds
 
 
+def patience(value: Any) -> float:
+    """A `duration`, or 0 for none."""
+    return 0.0 if value in (0, "0", "0s") and not isinstance(value, bool) else duration(value)
+
+
 def moment(value: Any) -> float:
     """UTC seconds since the epoch from a time with its zone: `2026-12-20T18:00Z`, `2026-12-20T19:00:00+01:00`."""
     found: datetime | None = None
@@ -249,6 +254,12 @@ Duration = Annotated[
     ),
 ]
 """Seconds."""
+Patience = Annotated[
+    float,
+    PlainValidator(patience),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^({_DURATION}|0)$"}, {"type": "number", "minimum": 0}]}),
+]
+"""Seconds; 0: none."""
 Moment = Annotated[
     float,
     PlainValidator(moment),

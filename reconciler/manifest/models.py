@@ -5,6 +5,7 @@ Checks that need more than one value of the file are in `checks`; what a value m
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -22,11 +23,14 @@ from reconciler.manifest.fields import (
     LevelWord,
     OptionName,
     Options,
+    Patience,
     PoolName,
     Port,
     Share,
     Text,
     Uuid,
+    clock,
+    moment,
     refuse,
 )
 
@@ -233,6 +237,40 @@ class LimitsBlock(_Block):
     """For the other members to follow it."""
 
 
+class Freeze(_Block):
+    """A time in which no run goes far: from a day and time until another, or every week at the same hours, in UTC."""
+
+    from_: Text = Field(alias="from")
+    """When it begins: `2026-12-20T18:00Z`, or a time of day, `18:00`."""
+    until: Text
+    """When it ends, written like `from`. A time of day that is not after `from` is on the next day."""
+    days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = Field(default_factory=list)
+    """With times of day: on which days it begins. Unset: every day."""
+    level: LevelWord = "observe"
+    """The highest level that remains allowed."""
+    reason: Text
+    """Why, for whoever is told to wait."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_time(self) -> Freeze:
+        daily = [re.fullmatch(r"[0-9]{2}:[0-9]{2}", word) is not None for word in (self.from_, self.until)]
+        if daily[0] != daily[1]:
+            raise refuse(
+                "`from` and `until`",
+                "one is a time of day, the other a day and a time",
+                "Write both in the same way: `18:00`, or `2026-12-20T18:00Z`.",
+            )
+        if all(daily):
+            if clock(self.from_) == 86_400:
+                raise refuse("`from`", "nothing begins at 24:00", "Write `00:00`, and the next day.")
+            clock(self.until)
+        elif self.days:
+            raise refuse("`days`", "they go with times of day", "Write `from: 18:00`, or remove `days`.")
+        elif moment(self.until) <= moment(self.from_):
+            raise refuse("`until`", "it is not after `from`", "Write a later time.")
+        return self
+
+
 class Policy(_Block):
     """How far runs go, what stops them, and how much they do at once."""
 
@@ -244,6 +282,14 @@ class Policy(_Block):
     """Rules for placing VMs."""
     limits: LimitsBlock = LimitsBlock()
     """Operations at once, and deadlines."""
+    freeze: list[Freeze] = Field(default_factory=list)
+    """Times in which no run goes far."""
+    grace: Patience = 600.0
+    """After the master's machine booted an unattended run only observes for so long: members are still starting, and
+    XAPI starts VMs by itself. `0`: none."""
+    respect_manual_stop: Patience = 900.0
+    """A VM that ran and was found stopped while its host lives was stopped by somebody, or crashed: an unattended run
+    doesn't start it for so long. `0`: none."""
 
 
 class ReadyBlock(_Block):

@@ -10,6 +10,7 @@ from reconciler.core.wanted import (
     Connection,
     Failback,
     FenceDevice,
+    FreezeWindow,
     Level,
     Limits,
     MasterWish,
@@ -27,7 +28,7 @@ from reconciler.core.wanted import (
     WantedState,
 )
 from reconciler.manifest import models
-from reconciler.manifest.fields import is_uuid
+from reconciler.manifest.fields import clock, is_uuid, moment
 from reconciler.manifest.raw import selector
 from reconciler.manifest.reader import Document, Path
 
@@ -76,7 +77,7 @@ def build(doc: Document, pool: models.PoolManifest, parts: Sequence[VmPart], dig
             if storage.suspend_image_sr
             else None,
         ),
-        policy=_policy(spec.policy),
+        policy=_policy(doc, spec.policy),
         vms=vms,
         notes=tuple(notes),
         source=doc.source,
@@ -133,7 +134,7 @@ def level(word: str) -> Level:
     return Level[word.upper()]
 
 
-def _policy(policy: models.Policy) -> Policy:
+def _policy(doc: Document, policy: models.Policy) -> Policy:
     attended = level(policy.levels.attended) if policy.levels.attended else Policy().attended
     unattended = level(policy.levels.unattended) if policy.levels.unattended else min(Policy().unattended, attended)
     limits = policy.limits
@@ -151,7 +152,29 @@ def _policy(policy: models.Policy) -> Policy:
             promotion_timeout=limits.promotion_timeout,
             rejoin_timeout=limits.rejoin_timeout,
         ),
+        freeze=tuple(_freeze(doc, n, window) for n, window in enumerate(policy.freeze)),
+        grace=policy.grace,
+        respect_manual_stop=policy.respect_manual_stop,
     )
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _freeze(doc: Document, index: int, window: models.Freeze) -> FreezeWindow:
+    place = doc.place(("spec", "policy", "freeze", index))
+    if ":" in window.from_[:3]:  # a time of day: the model lets only both or neither through
+        days = tuple(sorted({_DAYS.index(day) for day in window.days})) or tuple(range(7))
+        return FreezeWindow(
+            window.reason,
+            level(window.level),
+            days=days,
+            start=clock(window.from_),
+            end=clock(window.until),
+            place=place,
+        )
+    since, until = moment(window.from_), moment(window.until)
+    return FreezeWindow(window.reason, level(window.level), since=since, until=until, place=place)
 
 
 def _ready(ready: models.ReadyBlock | None) -> Ready | None:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.evidence import Certificate, Incident
+from reconciler.core.obligations import Obligation
 from reconciler.state.disk import StateError, damaged, give_to_owner_of, make_folder, read_json, remove, write_json
 from reconciler.state.journal import Journal, read_journal
 from reconciler.state.lock import LockBusy, holder, locked
+from reconciler.state.memory import Memory
 from reconciler.state.records import (
     BadRecord,
     certificate_from_json,
@@ -78,6 +80,11 @@ class PoolFolder:
     def last_known(self) -> Path:
         """Where the snapshot of the pool as last read belongs (xapi/snapshot.py writes and reads it)."""
         return self.path / "last-known.json"
+
+    @property
+    def memory(self) -> Memory:
+        """Pauses, obligations and VMs found stopped."""
+        return Memory(self.path)
 
     def prepare(self) -> None:
         """Make the folder, for whoever writes `last_known`. Raises StateError."""
@@ -193,7 +200,11 @@ class PoolFolder:
     # --- the incident --------------------------------------------------------------------------------------------
 
     def save_incident(self, incident: Incident) -> None:
-        """Remember a promotion, before it is sent; it replaces one that can no longer take effect."""
+        """Remember a promotion, before it is sent; it replaces one that can no longer take effect. With it goes the
+        obligation that the lost master must be seen following the new one, which outlives the incident."""
+        self.memory.oblige(
+            Obligation(incident.lost_master, incident.lost_address, incident.candidate, incident.sent_at, incident.run)
+        )
         write_json(self._incident_path, {"format_version": FORMAT_VERSION, "incident": incident_to_json(incident)})
 
     def incident(self) -> Incident | None:

@@ -73,6 +73,7 @@ def _pool(r: Record) -> Pool:
         ha_enabled=r.flag("ha_enabled"),
         wlb_enabled=r.flag("wlb_enabled"),
         other_config=r.mapping("other_config"),
+        current_operations=_operations(r),
     )
 
 

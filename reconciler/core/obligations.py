@@ -1,0 +1,64 @@
+"""What must not be forgotten across runs: an old master has to be seen following the new one. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.core.evidence import Diagnosis, LoginAnswer, Situation, Survey
+from reconciler.core.model import PoolState
+from reconciler.core.wanted import Wanted
+from reconciler.core.words import address_host, utc
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """`host` was lost as master and `master` was promoted in its place at `since` (UTC seconds), in run `run`."""
+
+    host: str
+    address: str
+    master: str
+    since: float
+    run: str
+
+    def __str__(self) -> str:
+        return f"{self.host} was lost as master, and {self.master} was promoted in its place at {utc(self.since)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an obligation stands: why it is settled ("" while it is not), and what people are told while it is open."""
+
+    obligation: Obligation
+    settled: str
+    words: str
+
+
+def standing(
+    one: Obligation, wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState | None
+) -> Standing:
+    """Settled when it is seen: the host follows the acting master, or is the one acting master itself (the promotion
+    never took effect, or the office was handed back), or is neither declared nor in the pool any more. A host that
+    only answers again proves nothing: for a moment a returning old master acts as a second one (recording 04)."""
+    t = survey.of(one.host)
+    managed = diagnosis.situation is Situation.MANAGED
+    acting = next((o for o in survey.testimonies if o.name == diagnosis.master), None) if managed else None
+    if acting is not None and t is not None:
+        if t.name == acting.name:
+            return Standing(one, f"{one.host} is the pool's only master", "")
+        if t.login is LoginAnswer.SLAVE and one.host not in diagnosis.astray and t.follows:
+            return Standing(one, f"{one.host} follows {acting.name}", "")
+    if t is None and state is not None:
+        here = address_host(one.address)
+        if not any(h.name == one.host or h.address == here for h in state.hosts.values()):
+            return Standing(one, f"{one.host} is no longer in the pool", "")
+    if t is None:
+        seen = "it is no longer declared, so it can't be watched"
+    elif t.login is LoginAnswer.MASTER:
+        seen = "it acts as a master of its own now"
+    elif t.login is LoginAnswer.SLAVE:
+        seen = f"it answers and follows {t.follows}"
+    elif t.answers:
+        seen = "it answers, but has not joined the new master"
+    else:
+        seen = "it has not been seen since"
+    return Standing(one, "", f"{one}; {seen}. It must be seen following the new master before this is forgotten")
