@@ -49,7 +49,7 @@ for net in 10 20 40 50 60; do
     printf '\n$ %s\n' "${start[*]}"
     "${start[@]}" && break
     [ "$net" != 60 ] || fail "no lab can be started here"
-    say "Somebody else has these addresses: others, then."
+    say "Not there (are the addresses in use?): others, then."
 done
 
 say "Is the pool as its manifest declares it?"
