@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.draft import Draft, attest_command, toolstack_command
+from reconciler.core.draft import Draft, enable_remedy, look_and_attest, toolstack_command
 from reconciler.core.evidence import BmcPower
 from reconciler.core.model import Host, PoolState, PowerState, Vm
 from reconciler.core.plan import Action, Verb
@@ -44,8 +44,7 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
                 Doubt(
                     one,
                     f"{one.thing.name} is live but not enabled: it may run VMs that the database has as halted",
-                    f"{toolstack_command(one)} (it keeps its VMs, tells the truth about them and enables the host), or "
-                    "declare state: maintenance for it",
+                    enable_remedy(one),
                 )
             )
         elif one.standing in (Standing.ASTRAY, Standing.REJOINING):
@@ -55,7 +54,7 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
         elif one.standing in (Standing.SILENT, Standing.SUSPECT) and not one.host.enabled:
             if one.member and one.member.state == "maintenance" and not _guests_on(one, state):
                 continue
-            remedy = attest_command(wanted, one.thing.name)
+            remedy = look_and_attest(wanted, one.thing.name)
             if one.standing is Standing.SUSPECT:
                 remedy = toolstack_command(one)
             found.append(
@@ -125,7 +124,8 @@ def fence_obstacle(one: Stand, brake: str) -> tuple[str, str]:
         return (
             f"{name} does not answer us, but its BMC says that power is on and the master still counts it as live "
             "(it takes XAPI up to 10 minutes to notice a loss)",
-            "",
+            "look at it: if it hangs, power it off and run again; if it works, mend the network between it and this "
+            "machine",
         )
     return "", ""
 
@@ -170,7 +170,7 @@ def plan_burials(
                 draft.hold(
                     burial,
                     why,
-                    remedy or f"see with your own eyes that it is off, then: {attest_command(wanted, one.thing.name)}",
+                    remedy or look_and_attest(wanted, one.thing.name),
                 )
                 continue
             draft.actions.append(fence)

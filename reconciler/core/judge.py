@@ -336,6 +336,20 @@ def candidate_vanished(incident: Incident, survey: Survey) -> bool:
     )
 
 
+def _nobody_remedy(wanted: Wanted, survey: Survey, known: PoolState | None, refused: Sequence[Testimony]) -> str:
+    """What to do when no XAPI answers at all; `refused` are hosts that are up without it."""
+    if not refused:
+        return "check this machine's network first"
+    master = lost_master_of(wanted, survey, known, ())[0]
+    if master is None or master in (t.name for t in refused):
+        return f"wait a minute, then: {_restart(next((t for t in refused if t.name == master), refused[0]))}"
+    # A starting member waits for its master before it starts its TLS server (recording 03: Xapi_stunnel_server.sync).
+    return (
+        f"if the machine of {master}, the last known master, can be powered on, do that first, for the toolstacks of "
+        f"its members wait for it when they start; else: {_restart(refused[0])}"
+    )
+
+
 def _masterless(
     wanted: Wanted,
     survey: Survey,
@@ -353,12 +367,16 @@ def _masterless(
         refused = [t for t in survey.testimonies if t.login is LoginAnswer.REFUSED]
         why = f"none of the {count(len(judged), 'member')} answers"
         if refused:
-            why += f"; the toolstack of {names(t.name for t in refused)} is down or restarting, its host is up"
+            why += (
+                f"; the toolstack of {refused[0].name} is down or restarting, its host is up"
+                if len(refused) == 1
+                else f"; the toolstacks of {names(t.name for t in refused)} are down or restarting, their hosts are up"
+            )
         return Diagnosis(
             Situation.CUT_OFF,
             why,
             judged,
-            remedy=f"wait a minute, then: {_restart(refused[0])}" if refused else "check this machine's network first",
+            remedy=_nobody_remedy(wanted, survey, known, refused),
         )
     name, address, followed = lost_master_of(wanted, survey, known, answering)
     in_office = survey.of(name) if name else None

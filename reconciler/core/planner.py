@@ -140,7 +140,10 @@ def _lost(
 
 def _coming(later: Draft, known: PoolState) -> tuple[str, ...]:
     """What would follow a regain stage that is withheld, in a sentence."""
-    starts = sum(a.verb in (Verb.START, Verb.RESUME) for a in later.actions)
+    if known.pool.ha_enabled:
+        return ()  # that is for XAPI's HA to decide
+    coming = (*later.actions, *(w.action for w in later.withheld))
+    starts = sum(a.verb in (Verb.START, Verb.RESUME) for a in coming)
     parts = [f"{count(starts, 'VM')} to start"] if starts else []
     if later.unmet:
         parts.append(f"{len(later.unmet)} {'wish' if len(later.unmet) == 1 else 'wishes'} that can't be met")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.bury import Doubt, doubts, plan_burials
 from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
-from reconciler.core.draft import Draft, apply_command, toolstack_command
+from reconciler.core.draft import Draft, apply_command, enable_remedy, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room
@@ -187,7 +187,7 @@ def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
                 Thing("host", member.name, address=member.address),
                 "be a member",
                 f"the pool has no host named {member.name} and none at {member.address}",
-                "correct the entry, or join the host: xe pool-join (on that host)",
+                "correct or remove the entry, or on that host: xe pool-join",
                 str(member.place or ""),
             )
         )
@@ -200,8 +200,7 @@ def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
                     one.thing,
                     "state active",
                     "it is live but disabled",
-                    f"ssh root@{one.host.address} xe-toolstack-restart (enables it and makes it tell what it really "
-                    "runs; its VMs go on), or declare state: maintenance",
+                    enable_remedy(one),
                 )
             )
         elif one.standing is Standing.MAINTENANCE and one.host.enabled:
@@ -257,9 +256,10 @@ def _runs(vm: Vm, stands: Stands) -> bool:
 
 def _kept_words(vm: Vm, wish: VmWish, stands: Stands, state: PoolState) -> str:
     where = stands.by_ref[vm.resident_on or ""].thing.name
+    busy = f"; somebody is at it: {names(vm.current_operations)}" if vm.current_operations else ""
     if wish.home and wish.home != where:
-        return f"runs on {where}; a running VM is not moved home by this release"
-    return f"runs on {where}"
+        return f"runs on {where}; a running VM is not moved home by this release{busy}"
+    return f"runs on {where}{busy}"
 
 
 def _wanted_master(wanted: Wanted, stands: Stands, *, failback: bool) -> Host | None:

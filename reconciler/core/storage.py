@@ -111,15 +111,12 @@ def _plan_one(
     if sr.ref == now:
         draft.keep(thing, f"is the {what}, as declared")
         return
-    if present is None:
-        before = "none" if not now else "an SR that is gone"
-    else:
-        before = f"{present.name}" + (f" ({lost})" if lost else "")
+    before = present.name if present is not None else ("an SR that is gone" if now else "none")
     draft.actions.append(
         Action(
             verb,
             Thing("pool", state.pool.name, state.pool.uuid),
-            f"the pool's {what} is {before}, the manifest declares {sr.name}",
+            f"the manifest declares {sr.name}" + (f", and {lost}" if lost else ""),
             before=before,
             after=sr.name,
             to=thing,
