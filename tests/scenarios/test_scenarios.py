@@ -32,7 +32,7 @@ def test_scenario(name: str, tmp_path: Path) -> None:
 
 
 def test_there_are_scenarios_and_each_says_what_must_happen() -> None:
-    assert len(NAMES) >= 15
+    assert len(NAMES) >= 60
     folders = sorted(p.name for p in FOLDER.iterdir() if p.is_dir() and not p.name.startswith("__"))
     assert folders == NAMES, "a folder without a script"
     for name in NAMES:

@@ -286,7 +286,7 @@ class Scenario:
     def _plan_text(self, plan: Plan, *, verbose: bool = False) -> str:
         text = plan_text(plan, ascii=True, verbose=verbose).rstrip("\n")
         untimed = re.sub(r"\d\d:\d\d:\d\d", "", text)
-        if untimed == self.shown and plan.actions:
+        if untimed == self.shown and len(untimed) > 200:
             return "(the plan above, but for the time of day)"
         self.shown = untimed
         return text
