@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.lab.errors import Failure
-from reconciler.lab.schema import CHILDREN, NULL, SCHEMA, blank
+from reconciler.lab.schema import CHILDREN, NULL, SCHEMA, blank, copy_record
 
 Record = dict[str, Any]
 
@@ -39,6 +39,19 @@ class Stamps:
     modified: dict[str, int] = field(default_factory=dict)
     deleted: list[tuple[int, int, str]] = field(default_factory=list)
     """(generation of deletion, of creation, ref)"""
+
+
+class Records(dict[str, Record]):
+    """Records of one class by ref, as a database holds them: the answer to get_all_records, to be read and not
+    changed. Whoever wants it for himself takes own()."""
+
+    def __init__(self, cls: str, records: Mapping[str, Record]) -> None:
+        super().__init__(records)
+        self.cls = cls
+
+    def own(self) -> dict[str, Record]:
+        """Copies that share nothing with the database."""
+        return {ref: copy_record(self.cls, record) for ref, record in self.items()}
 
 
 class Database:

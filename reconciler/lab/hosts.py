@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from reconciler.lab.database import Snapshot
+from reconciler.lab.database import Records, Snapshot
 from reconciler.lab.errors import Failure
 from reconciler.lab.toolstack import Toolstack
 
@@ -19,15 +19,17 @@ class Reply:
     """What came of a submitted call. Exactly one of `value`, `failure` and `transport` means something once `done`;
     a call that nobody ever answers is never done.
 
+    Whoever sets `shared` before it is done gets Records as the database holds them, and must not change them.
     `transport` is "refused", "unreachable" or "dropped"; times in virtual UTC seconds. Values are the caller's own.
     """
 
-    __slots__ = ("_watchers", "done", "failure", "finished_at", "method", "sent_at", "transport", "value")
+    __slots__ = ("_watchers", "done", "failure", "finished_at", "method", "sent_at", "shared", "transport", "value")
 
     def __init__(self, method: str, sent_at: float) -> None:
         self.method = method
         self.sent_at = sent_at
         self.done = False
+        self.shared = False
         self.value: Json = None
         self.failure: tuple[str, list[str]] | None = None
         self.transport: str | None = None
@@ -49,7 +51,7 @@ class Reply:
             return
         self.done = True
         self.finished_at = at
-        self.value = value
+        self.value = value.own() if isinstance(value, Records) and not self.shared else value
         self.failure = (failure.code, list(failure.params)) if failure else None
         self.transport = transport
         watchers, self._watchers = self._watchers, []

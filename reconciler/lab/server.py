@@ -96,6 +96,7 @@ class ServedLab:
         self.others: dict[int, int] = {}
         self._doors: dict[str, Door] = {}
         self._pending: list[Pending] = []
+        self._texts = wire.RecordTexts()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="served-lab", daemon=True)
         self._started_real = time.monotonic()
@@ -283,6 +284,7 @@ class ServedLab:
             with self._lock:
                 self._lab.run(self.lab_time())
                 reply = self._lab.request(door.host.address, call.method, call.params, source="client")
+                reply.shared = True  # it is only written out
                 self._lab.run(self._lab.now)
         except Exception as error:
             log.exception("%s: %s", door.host.name, call.method)
@@ -305,7 +307,7 @@ class ServedLab:
             connection.drop()
             return True
         if reply.failure is None:
-            connection.respond(200, wire.answer(call, reply.value), call.content_type, CORS)
+            connection.respond(200, wire.answer(call, reply.value, self._texts), call.content_type, CORS)
             return True
         code, params = reply.failure
         extra = dict(CORS)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from html import escape as html_escape
 from typing import Any
 from xml.parsers.expat import ExpatError
+
+from reconciler.lab.database import Records
 
 DATE = re.compile(r"\d{8}T\d{2}:\d{2}:\d{2}Z?\Z")
 ILLEGAL_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
@@ -79,21 +81,49 @@ def parse_json(body: bytes) -> Call:
     return Call(method, params, Encoding.JSON2 if version2 else Encoding.JSON1, ident)
 
 
-def answer(call: Call, value: Any) -> bytes:
-    """The body that says that `call` succeeded with `value`."""
+class RecordTexts:
+    """Records as they were written out before: a pool of thousands of VMs is read again and again, and few of them
+    change meanwhile. A record is never changed in place, so that it is the same one says that its text is."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool], dict[str, tuple[Any, str]]] = {}
+
+    def json(self, records: Records) -> str:
+        """The JSON object of these records."""
+        return (
+            "{" + ",".join([f"{_encode(ref)}:{text}" for ref, text in self._texts(records, _encode, xml=False)]) + "}"
+        )
+
+    def xml(self, records: Records) -> str:
+        """The XML-RPC value of these records."""
+        texts = self._texts(records, _xml, xml=True)
+        parts = [f"<member><name>{_text(ref)}</name>{text}</member>" for ref, text in texts]
+        return f"<value><struct>{''.join(parts)}</struct></value>"
+
+    def _texts(self, records: Records, write: Callable[[Any], str], *, xml: bool) -> Iterator[tuple[str, str]]:
+        known = self._known.setdefault((records.cls, xml), {})
+        if len(known) > 2 * len(records) + 100:
+            known.clear()  # mostly of objects that are gone
+        for ref, record in records.items():
+            found = known.get(ref)
+            if found is None or found[0] is not record:
+                found = known[ref] = (record, write(record))
+            yield ref, found[1]
+
+
+def answer(call: Call, value: Any, texts: RecordTexts | None = None) -> bytes:
+    """The body that says that `call` succeeded with `value`; `texts` remembers how records are written."""
     value = _marked(call, value)
-    if call.encoding is Encoding.JSON2:
-        return _json({"jsonrpc": "2.0", "result": value, "id": call.ident})
-    if call.encoding is Encoding.JSON1:
-        return _json({"result": value, "error": None, "id": call.ident})
-    out: list[str] = []
+    if call.encoding is not Encoding.XML:
+        told = texts.json(value) if texts is not None and isinstance(value, Records) else _encode(value)
+        if call.encoding is Encoding.JSON2:
+            return f'{{"jsonrpc":"2.0","result":{told},"id":{_encode(call.ident)}}}'.encode("utf-8", "replace")
+        return f'{{"result":{told},"error":null,"id":{_encode(call.ident)}}}'.encode("utf-8", "replace")
+    told = texts.xml(value) if texts is not None and isinstance(value, Records) else _xml(value)
     if call.method == "system.listMethods":  # XML-RPC's own answer, without XenAPI's envelope
-        _xml(value, out)
-        return _method_response("".join(out))
-    out.append("<struct><member><name>Status</name><value>Success</value></member><member><name>Value</name>")
-    _xml(value, out)
-    out.append("</member></struct>")
-    return _method_response("<value>" + "".join(out) + "</value>")
+        return _method_response(told)
+    status = "<member><name>Status</name><value>Success</value></member>"
+    return _method_response(f"<value><struct>{status}<member><name>Value</name>{told}</member></struct></value>")
 
 
 def refusal(call: Call, failure: Sequence[str], *, by_gate: bool = False) -> bytes:
@@ -109,11 +139,9 @@ def refusal(call: Call, failure: Sequence[str], *, by_gate: bool = False) -> byt
         return _json({"jsonrpc": "2.0", "error": error, "id": call.ident})
     if call.encoding is Encoding.JSON1:
         return _json({"result": None, "error": words, "id": call.ident})
-    out = ["<value><struct><member><name>Status</name><value>Failure</value></member>"]
-    out.append("<member><name>ErrorDescription</name>")
-    _xml(words, out)
-    out.append("</member></struct></value>")
-    return _method_response("".join(out))
+    status = "<member><name>Status</name><value>Failure</value></member>"
+    why = f"<member><name>ErrorDescription</name>{_xml(words)}</member>"
+    return _method_response(f"<value><struct>{status}{why}</struct></value>")
 
 
 def server_error_page(text: str) -> bytes:
@@ -151,7 +179,7 @@ def _plain(value: Any) -> Any:
 
 
 def _json(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=_unusual).encode("utf-8", "replace")
+    return _encode(document).encode("utf-8", "replace")
 
 
 def _unusual(value: Any) -> Any:
@@ -160,6 +188,9 @@ def _unusual(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value)
     raise TypeError(f"the engine gave a {type(value).__name__}, which XenAPI has no word for")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_unusual).encode
 
 
 def _method_response(value: str) -> bytes:
@@ -174,35 +205,51 @@ def _text(text: str) -> str:
     return ILLEGAL_IN_XML.sub("?", text)
 
 
-def _xml(value: Any, out: list[str]) -> None:
-    """Append `<value>…</value>` for a value. Flat and by exact type first: a big pool is half a million values."""
+_names: dict[str, str] = {}
+"""Field name -> how a struct's member begins. Keys of maps come here too, so it is emptied when it gets big."""
+
+
+def _member(name: str) -> str:
+    if len(_names) > 10_000:
+        _names.clear()
+    text = _names[name] = f"<member><name>{_text(name)}</name>"
+    return text
+
+
+def _xml(value: Any) -> str:
+    """`<value>…</value>` for a value. By exact type first, and a struct's plain members in place: a big pool is half a
+    million values."""
     kind = type(value)
     if kind is str:
-        if len(value) in (17, 18) and DATE.match(value):
-            out.append(f"<value><dateTime.iso8601>{value}</dateTime.iso8601></value>")
-        else:
-            out.append(f"<value>{value if NEEDS_ESCAPE.search(value) is None else _text(value)}</value>")
-    elif kind is bool:
-        out.append("<value><boolean>1</boolean></value>" if value else "<value><boolean>0</boolean></value>")
-    elif kind is int:
-        out.append(f"<value>{value}</value>")
-    elif kind is dict:
-        out.append("<value><struct>")
+        return _xml_string(value)
+    if kind is bool:
+        return "<value><boolean>1</boolean></value>" if value else "<value><boolean>0</boolean></value>"
+    if kind is int:
+        return f"<value>{value}</value>"
+    if isinstance(value, dict):
+        out = []
         for name, item in value.items():
-            out.append(f"<member><name>{_text(name)}</name>")
-            _xml(item, out)
-            out.append("</member>")
-        out.append("</struct></value>")
-    elif kind is list or kind is tuple:
-        out.append("<value><array><data>")
-        for item in value:
-            _xml(item, out)
-        out.append("</data></array></value>")
-    elif kind is float:
-        out.append(f"<value><double>{value:.16g}</double></value>")
-    elif kind is _CInt:
-        out.append(f"<value><i4>{int(value)}</i4></value>")
-    elif value is None:
-        out.append("<value></value>")
-    else:
-        _xml(str(value) if isinstance(value, str) else _unusual(value), out)
+            of = type(item)
+            if of is str:
+                text = _xml_string(item) if item else "<value></value>"
+            elif of is int:
+                text = f"<value>{item}</value>"
+            else:
+                text = _xml(item)
+            out.append(f"{_names.get(name) or _member(name)}{text}</member>")
+        return f"<value><struct>{''.join(out)}</struct></value>"
+    if kind is list or kind is tuple:
+        return f"<value><array><data>{''.join([_xml(item) for item in value])}</data></array></value>"
+    if kind is float:
+        return f"<value><double>{value:.16g}</double></value>"
+    if kind is _CInt:
+        return f"<value><i4>{int(value)}</i4></value>"
+    if value is None:
+        return "<value></value>"
+    return _xml(str(value) if isinstance(value, str) else _unusual(value))
+
+
+def _xml_string(value: str) -> str:
+    if len(value) in (17, 18) and DATE.match(value):
+        return f"<value><dateTime.iso8601>{value}</dateTime.iso8601></value>"
+    return f"<value>{value if NEEDS_ESCAPE.search(value) is None else _text(value)}</value>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.lab.calls import Call, Method, Param, convert, generic
-from reconciler.lab.database import Record
+from reconciler.lab.database import Record, Records
 from reconciler.lab.errors import Failure
 from reconciler.lab.records import write_vm
 from reconciler.lab.schema import SCHEMA, Field, copy_record, copy_value
@@ -47,11 +47,7 @@ def getters(name: str) -> Method | None:
     if verb == "get_all" and cls not in NO_GET_ALL:
         return Method(name, lambda call: list(call.db.tables[cls]), result=f"set({cls})")
     if verb == "get_all_records" and cls not in NO_GET_ALL:
-
-        def all_records(call: Call) -> dict[str, Record]:
-            return {ref: copy_record(cls, r) for ref, r in call.db.tables[cls].items()}
-
-        return Method(name, all_records, result=f"records:{cls}")
+        return Method(name, lambda call: Records(cls, call.db.tables[cls]), result=f"records:{cls}")
     one = (Param("self", cls),)
     if verb == "get_record":
         return Method(name, lambda call, ref: record_of(call, cls, ref), one, result=f"record:{cls}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.lab import wire
+from reconciler.lab.database import Records
 from reconciler.lab.wire import Call, Encoding, Malformed
 
 RECORDING = (
@@ -166,3 +167,25 @@ def test_json_versions_and_ids() -> None:
 
 def test_error_page_escapes_what_it_quotes() -> None:
     assert b"<script>" not in wire.server_error_page("<script>")
+
+
+def test_records_are_written_once_and_again_when_they_changed() -> None:
+    texts = wire.RecordTexts()
+    first, second = {"uuid": "a", "order": 1, "other_config": {"k": "<v>"}}, {"uuid": "b", "order": 2}
+    records = {"OpaqueRef:1": first, "OpaqueRef:2": second}
+    calls = [Call("VM.get_all_records", [], encoding, 7) for encoding in Encoding]
+    for _ in range(2):
+        for call in calls:
+            assert wire.answer(call, Records("VM", records), texts) == wire.answer(call, records)
+    records = {"OpaqueRef:1": {**first, "order": 9}, "OpaqueRef:3": second}
+    for call in calls:
+        assert wire.answer(call, Records("VM", records), texts) == wire.answer(call, records)
+        assert wire.answer(call, Records("SR", {}), texts) == wire.answer(call, {})
+
+
+def test_texts_of_objects_that_are_gone_are_forgotten() -> None:
+    texts = wire.RecordTexts()
+    call = Call("task.get_all_records", [], Encoding.JSON2, 1)
+    for number in range(1000):
+        wire.answer(call, Records("task", {f"OpaqueRef:{number}": {"uuid": str(number)}}), texts)
+    assert sum(len(known) for known in texts._known.values()) <= 103
