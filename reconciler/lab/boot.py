@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.lab.database import Database
 from reconciler.lab.kernel import Steps
-from reconciler.lab.records import force_reset, note, refresh_locks, set_running
+from reconciler.lab.records import add_guest_metrics, force_reset, note, refresh_locks, set_enabled, set_running
 from reconciler.lab.schema import NULL
 from reconciler.lab.timing import Release
 
@@ -71,12 +71,11 @@ def _start_master(ts: Toolstack) -> Steps:
     yield timing.master_again / 2 if again else timing.master_enable
     me = ts.me(db)
     if me != NULL:
-        db.update("host", me, enabled=True)
+        set_enabled(db, me, True)
     ts.ready = True
     if host.just_became_master:
         host.just_became_master = False
-        text = f"Host {host.name} has become the pool master"
-        note(ts, "POOL_MASTER_TRANSITION", 4, "Host", host.uuid, text)
+        note(ts, "POOL_MASTER_TRANSITION", 4, "Host", host.uuid, "")
     lab.changed()
 
 
@@ -163,6 +162,11 @@ def _collect_garbage(ts: Toolstack, db: Database) -> None:
     """Finished tasks go after a while or when there are too many, idle sessions after a day (sheet §7.4, §8.1)."""
     timing, now = ts.lab.timing, ts.lab.now
     desk = ts.desk
+    metrics = {record["metrics"] for record in db.tables["host"].values()}
+    for ref in [ref for ref in db.tables["host_metrics"] if ref not in metrics]:
+        db.delete("host_metrics", ref)
+    for ref in [ref for ref, pbd in db.tables["PBD"].items() if pbd["host"] not in db.tables["host"]]:
+        db.delete("PBD", ref)
     finished = [ref for ref in desk.finished if ref in db.tables["task"]]
     surplus = max(0, len(finished) - timing.max_tasks)
     for number, ref in enumerate(finished):
@@ -200,10 +204,10 @@ def _start_member(ts: Toolstack) -> Steps:
     ts.api_up = True
     ts.lab.changed()
     db: Database
-    blocked = ts.db_now() is None
+    began = ts.lab.now
     while True:
         db = yield from ts.database()
-        if blocked and ts.lab.release is Release.V24_16:
+        if ts.lab.now - began > timing.blocked_long and ts.lab.release is Release.V24_16:
             yield timing.blocked_start
             ts.exit(restart=True)
             return
@@ -234,7 +238,7 @@ def _start_member(ts: Toolstack) -> Steps:
     resync(ts, db)
     me = ts.me(db)
     if me != NULL:
-        db.update("host", me, enabled=True)
+        set_enabled(db, me, True)
     ts.ready = True
     ts.lab.changed()
     yield from _follow(ts)
@@ -252,7 +256,7 @@ def _hello(ts: Toolstack, db: Database, *, enabled: bool) -> None:
         return
     if ts.host.booted:
         unplug_own(ts, db)
-    db.update("host", me, enabled=enabled)
+    set_enabled(db, me, enabled)
     db.update("host_metrics", db.get("host", me)["metrics"], live=True)
     ts.lab.changed()
 
@@ -344,6 +348,7 @@ def resync(ts: Toolstack, db: Database) -> None:
             world.record("resync-kill", text, vm=domain.vm, host=host.name)
         else:
             set_running(ts, db, ref, me, domain)
+            add_guest_metrics(ts, db, ref)
     for ref in list(db.get("host", me)["resident_VMs"]):
         vm = db.get("VM", ref)
         if not vm["is_control_domain"] and vm["uuid"] not in box.domains:

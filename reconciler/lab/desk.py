@@ -133,6 +133,12 @@ class Desk:
     def _run(self, reply: Reply, source: str, method: Method, call: Call, args: list[Any], asynchronous: bool) -> None:
         if method.acts:
             self._acts(method)
+        if method.acts and not self.ts.is_master and method.name != "pool.recover_slaves":
+            try:
+                self.ts.assert_known()  # a task belongs to the host that makes it
+            except Failure as failure:
+                self._answer(reply, source, failure=failure)
+                return
         if asynchronous:
             db = call.db
             db.create("task", call.task, self._task_record(f"Async.{method.name}", call))

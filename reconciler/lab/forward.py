@@ -19,8 +19,8 @@ Operation = Callable[["Toolstack"], Steps]
 """What runs on the other host, as threads of its toolstack."""
 
 
-def forward(call: Call, host: str, operation: Operation) -> Steps:
-    """Run an operation on a host and return its result.
+def forward(call: Call, host: str, operation: Operation, *, move_task: bool = True) -> Steps:
+    """Run an operation on a host and return its result; with `move_task` its task then belongs to that host.
 
     Raises HOST_OFFLINE [host] when live=false; a host that is live=true but cannot be reached is tried ten times,
     ending early when it becomes live=false, then CANNOT_CONTACT_HOST [host].
@@ -40,7 +40,7 @@ def forward(call: Call, host: str, operation: Operation) -> Steps:
         except Unreachable:
             pass
         else:
-            if call.asynchronous and call.db.find("task", call.task) is not None:
+            if move_task and call.asynchronous and call.db.find("task", call.task) is not None:
                 call.db.update("task", call.task, resident_on=host)
             process = target.spawn(operation(target), call.method)
             yield process.done

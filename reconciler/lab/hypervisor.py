@@ -82,7 +82,13 @@ def start_domain(ts: Toolstack, ref: str, *, paused: bool, seconds: float) -> St
     db = yield from ts.database()
     if ref in db.tables["VM"] and world.boxes[name].domains.get(vm["uuid"]) is domain:
         me = ts.me(db)
-        write_vm(db, ref, memory_overhead=memory_overhead(db.get("VM", ref)))
+        now = db.get("VM", ref)
+        platform = (
+            now["platform"]
+            if not now["HVM_boot_policy"]
+            else {"device-model": "qemu-upstream-compat", **now["platform"]}
+        )
+        write_vm(db, ref, memory_overhead=memory_overhead(now), platform=platform)
         set_running(ts, db, ref, me, domain)
         ts.spawn(_tools(ts, ref), "guest tools")
 

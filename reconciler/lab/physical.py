@@ -102,6 +102,10 @@ class World:
         cuts = self._cuts
         return not cuts or not ({self._pair(a, b), self._pair(a, "*"), self._pair(b, "*")} & cuts)
 
+    def isolated(self, host: str) -> bool:
+        """Its own cable is out."""
+        return self._pair(host, "*") in self._cuts
+
     def cuts(self) -> list[tuple[str, str]]:
         """Every cut, sorted."""
         return sorted(self._cuts)

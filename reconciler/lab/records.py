@@ -10,6 +10,8 @@ from reconciler.lab.rules import allowed_operations
 from reconciler.lab.schema import NULL
 from reconciler.lab.wiretext import date
 
+WHEN_DISABLED = ["apply_updates", "reboot", "shutdown"]
+
 if TYPE_CHECKING:
     from reconciler.lab.toolstack import Toolstack
 
@@ -28,9 +30,16 @@ def drives(db: Database, vm: Record) -> list[tuple[str, Record, str, Record]]:
 
 
 def lockable(db: Database, vdi: Record) -> bool:
-    """Its storage manager keeps activation locks: not for ISO libraries."""
+    """Its storage manager keeps activation locks: not for ISO libraries, nor the driver without disks that recorded
+    pools have."""
     sr = db.find("SR", vdi["SR"])
-    return sr is not None and sr["content_type"] != "iso"
+    return sr is not None and sr["content_type"] != "iso" and sr["type"] != "dummy"
+
+
+def set_enabled(db: Database, host: str, enabled: bool) -> None:
+    """Set host.enabled, and what a host that is disabled may be told (recordings 02, 06)."""
+    operations = [op for op in db.get("host", host)["allowed_operations"] if op not in WHEN_DISABLED]
+    db.update("host", host, enabled=enabled, allowed_operations=operations + ([] if enabled else WHEN_DISABLED))
 
 
 def lock(db: Database, vdi_ref: str, host: str, mode: str) -> None:

@@ -209,6 +209,12 @@ class Toolstack:
         """The ref of this host in a database."""
         return db.by_uuid("host", self.host.uuid) or NULL
 
+    def assert_known(self) -> None:
+        """Raises UUID_INVALID [host; uuid] when the database has forgotten this host (recording 16)."""
+        db = self.db_now()
+        if db is not None and self.me(db) == NULL:
+            raise Failure("UUID_INVALID", "host", self.host.uuid)
+
     def note_contacts(self) -> None:
         """As a master: whoever can talk to us now has sent a heartbeat up to now."""
         if not self.is_master or not self.api_up:

@@ -1,5 +1,18 @@
 """The calls, by class. Importing this package enters them all in the table of calls."""
 
-from reconciler.lab.api import event, generic, host, pool, session, storage, system, task, vm, vm_copy, vm_move
+from reconciler.lab.api import event, generic, host, odd, pool, session, storage, system, task, vm, vm_copy, vm_move
 
-__all__ = ["event", "generic", "host", "pool", "session", "storage", "system", "task", "vm", "vm_copy", "vm_move"]
+__all__ = [
+    "event",
+    "generic",
+    "host",
+    "odd",
+    "pool",
+    "session",
+    "storage",
+    "system",
+    "task",
+    "vm",
+    "vm_copy",
+    "vm_move",
+]

@@ -8,7 +8,7 @@ from reconciler.lab.calls import Call, method
 from reconciler.lab.errors import Failure
 from reconciler.lab.forward import forward, is_alive
 from reconciler.lab.kernel import Steps
-from reconciler.lab.records import free_locks
+from reconciler.lab.records import free_locks, set_enabled
 from reconciler.lab.rules import free_memory
 from reconciler.lab.wiretext import date
 
@@ -112,7 +112,7 @@ def disable(call: Call, host: str, auto_enable: bool) -> Steps:
     """No new VMs; a dead host can't be disabled."""
     call.db.get("host", host)
     yield from forward(call, host, _nothing)
-    call.db.update("host", host, enabled=False)
+    set_enabled(call.db, host, False)
 
 
 @method("host.enable", "host:host", asynchronous=True)
@@ -126,7 +126,7 @@ def enable(call: Call, host: str) -> Steps:
             raise Failure("HOST_STILL_BOOTING")
 
     yield from forward(call, host, on_host)
-    call.db.update("host", host, enabled=True)
+    set_enabled(call.db, host, True)
 
 
 def _assert_dead(call: Call, host: str) -> Steps:
@@ -148,7 +148,7 @@ def declare_dead(call: Call, host: str) -> Steps:
     for vm in list(call.db.get("host", host)["resident_VMs"]):
         if not call.db.get("VM", vm)["is_control_domain"]:
             yield from power_state_reset(call, vm)
-    call.db.update("host", host, enabled=False)
+    set_enabled(call.db, host, False)
     free_locks(call.db, host)
 
 
@@ -166,11 +166,17 @@ def destroy(call: Call, host: str) -> Steps:
     free_locks(db, host)
     for ref in record["resident_VMs"]:
         db.delete("VM", ref)
-    for cls, refs in (("PIF", record["PIFs"]), ("PBD", record["PBDs"]), ("host_cpu", record["host_CPUs"])):
+    for cls, refs in (("PIF", record["PIFs"]), ("host_cpu", record["host_CPUs"])):
         for ref in refs:
             db.delete(cls, ref)
-    db.delete("host_metrics", record["metrics"])
-    db.delete("host", host)
+    db.delete("host", host)  # its PBDs and metrics stay until the next round of db_gc (recording 16)
+    pool, about = db.pool()
+    less = {
+        key: str(int(about["cpu_info"][key]) - int(record["cpu_info"].get(key, "0")))
+        for key in ("cpu_count", "socket_count")
+        if key in about["cpu_info"]
+    }
+    db.update("pool", pool, cpu_info={**about["cpu_info"], **less})
 
 
 @method("host.restart_agent", "host:host", asynchronous=True)
@@ -195,6 +201,7 @@ def shutdown_agent(call: Call) -> Steps:
 @method("host.get_system_status_capabilities", "host:host", result="s")
 def get_system_status_capabilities(call: Call, host: str) -> str:
     """Needs the database, though it is an emergency call (recording 03)."""
+    call.ts.assert_known()
     call.db.get("host", host)
     return "<capabilities/>"
 

@@ -97,7 +97,7 @@ def sync_database(call: Call) -> Steps:
             if db is not None:
                 ts.host.disk = db.snapshot(ts.lab.now)
 
-        yield from forward(call, ref, fetch)
+        yield from forward(call, ref, fetch, move_task=False)
     if call.ts.db is not None:
         call.ts.host.disk = call.ts.db.snapshot(call.now)
 
@@ -167,7 +167,10 @@ def enable_ha(call: Call, heartbeat_srs: list[str], configuration: dict[str, str
     if not heartbeat_srs and record["default_SR"] not in db.tables["SR"]:
         raise Failure("CANNOT_CREATE_STATE_FILE")
     for sr in heartbeat_srs or [record["default_SR"]]:
-        if not db.get("SR", sr)["shared"]:
+        record = db.get("SR", sr)
+        drivers = [r for r in db.tables["SM"].values() if r["type"] == record["type"]]
+        able = not drivers or any("VDI_GENERATE_CONFIG" in driver["features"] for driver in drivers)
+        if not (record["shared"] and able):
             raise Failure("CANNOT_CREATE_STATE_FILE")
     yield call.lab.timing.repoint
     call.db.update("pool", ref, ha_enabled=True, ha_configuration=dict(configuration))

@@ -31,25 +31,37 @@ def _refresh_overhead(call: Call, vm: str) -> None:
     write_vm(call.db, vm, memory_overhead=memory_overhead(call.db.get("VM", vm)))
 
 
+def _busy(call: Call, host: str, operation: str | None) -> None:
+    """Note in the host's record what is being done on it; None: no more (recording 06)."""
+    record = call.db.find("host", host)
+    if record is not None:
+        kept = {task: op for task, op in record["current_operations"].items() if task != call.task}
+        call.db.update("host", host, current_operations=kept | ({call.task: operation} if operation else {}))
+
+
 def _bring_up(call: Call, vm: str, host: str, *, paused: bool, resume: bool = False) -> Steps:
     """Reserve, forward, release; on failure the VM is as it was."""
     timing = call.lab.timing
     before = call.db.get("VM", vm)
     call.db.update("VM", vm, scheduled_to_be_resident_on=host)
     seconds = timing.vm_resume if resume else timing.vm_start
+    _busy(call, host, "vm_resume" if resume else "vm_start")
     try:
         yield from forward(call, host, lambda ts: hypervisor.start_domain(ts, vm, paused=paused, seconds=seconds))
     except Failure:
         if vm in call.db.tables["VM"]:
             write_vm(call.db, vm, scheduled_to_be_resident_on=NULL)
+        _busy(call, host, None)
         raise
+    _busy(call, host, None)
     record = call.db.get("VM", vm)
     if resume and record["suspend_VDI"] in call.db.tables["VDI"]:
         call.db.delete("VDI", record["suspend_VDI"])
     write_vm(call.db, vm, scheduled_to_be_resident_on=NULL, suspend_VDI=NULL if resume else record["suspend_VDI"])
     name = call.db.tables["host"].get(host, {}).get("name_label", "")
     word, kind = ("resumed", "VM_RESUMED") if resume else ("started", "VM_STARTED")
-    body = f"VM '{before['name_label']}' (uuid: {before['uuid']}) {word} on host: {name}"
+    where = f"{name} (uuid: {call.db.tables['host'].get(host, {}).get('uuid', '')})"
+    body = f"VM '{before['name_label']}' (uuid: {before['uuid']}) {word} on host: {where}"
     note(call.ts, kind, 5, "VM", before["uuid"], body)
     if not resume and before["start_delay"] > 0:
         yield float(before["start_delay"] * (2 if call.operation == "start_on" else 1))
@@ -116,18 +128,18 @@ def _resident(call: Call, vm: str) -> str:
     return str(call.db.get("VM", vm)["resident_on"])
 
 
-def _stopped(call: Call, vm: str) -> None:
+def _stopped(call: Call, vm: str, how: str) -> None:
     record = call.db.find("VM", vm)
     if record is not None:
         call.db.update("VM", vm, ha_always_run=False)
-        body = f"VM '{record['name_label']}' (uuid: {record['uuid']}) has been shut down"
+        body = f"VM '{record['name_label']}' (uuid: {record['uuid']}) {how}"
         note(call.ts, "VM_SHUTDOWN", 5, "VM", record["uuid"], body)
 
 
 def _clean(call: Call, vm: str) -> Steps:
     seconds = call.lab.timing.vm_clean_shutdown
     yield from forward(call, _resident(call, vm), lambda ts: hypervisor.stop_domain(ts, vm, seconds=seconds))
-    _stopped(call, vm)
+    _stopped(call, vm, "shutdown")
 
 
 def _hard(call: Call, vm: str) -> Steps:
@@ -139,7 +151,7 @@ def _hard(call: Call, vm: str) -> Steps:
         return
     seconds = call.lab.timing.vm_stop
     yield from forward(call, _resident(call, vm), lambda ts: hypervisor.stop_domain(ts, vm, seconds=seconds))
-    _stopped(call, vm)
+    _stopped(call, vm, "shutdown forcibly")
 
 
 @method("VM.clean_shutdown", "vm:VM", asynchronous=True, acts=True)

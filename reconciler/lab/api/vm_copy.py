@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.lab.calls import Call, method
 from reconciler.lab.forward import with_vm_operation
 from reconciler.lab.kernel import Steps
-from reconciler.lab.records import write_vm
+from reconciler.lab.records import note, write_vm
 from reconciler.lab.schema import NULL
 from reconciler.lab.wiretext import date
 
@@ -77,8 +77,13 @@ def snapshot(call: Call, vm: str, new_name: str, ignore_vdis: list[str]) -> Step
 
     def body() -> Steps:
         yield call.lab.timing.sr_plug
-        return _copy(
+        made = _copy(
             call, vm, new_name, is_a_snapshot=True, is_a_template=True, snapshot_of=vm, snapshot_time=date(call.ts.wall)
         )
+        source = call.db.get("VM", vm)
+        call.db.update("VM", vm, parent=made)
+        body = f"VM '{source['name_label']}' (uuid: {source['uuid']}) snapshotted, snapshot name: {new_name}"
+        note(call.ts, "VM_SNAPSHOTTED", 5, "VM", source["uuid"], body)
+        return made
 
     return (yield from with_vm_operation(call, vm, "snapshot", body()))

@@ -10,13 +10,14 @@ from reconciler.lab.errors import Failure
 from reconciler.lab.forward import forward, with_vm_operation
 from reconciler.lab.kernel import Steps
 from reconciler.lab.placement import assert_can_boot_here, attached_srs, evacuation_plan
-from reconciler.lab.records import drives
+from reconciler.lab.records import drives, note
 from reconciler.lab.schema import NULL
 
 
 def migrate(call: Call, vm: str, host: str) -> Steps:
     """Move a running VM; the source does the work."""
     db = call.db
+    before = db.get("VM", vm)
     source = db.get("VM", vm)["resident_on"]
     if source != host:
         db.update("VM", vm, scheduled_to_be_resident_on=host)
@@ -27,6 +28,13 @@ def migrate(call: Call, vm: str, host: str) -> Steps:
         if vm in call.db.tables["VM"]:
             call.db.update("VM", vm, scheduled_to_be_resident_on=NULL)
         raise
+    hosts = call.db.tables["host"]
+    one, other = (hosts.get(ref, {"name_label": "", "uuid": ""}) for ref in (source, host))
+    body = (
+        f"VM '{before['name_label']}' (uuid: {before['uuid']}) migrated from host '{one['name_label']}' "
+        f"(uuid: {one['uuid']}) to host '{other['name_label']}' (uuid: {other['uuid']})"
+    )
+    note(call.ts, "VM_MIGRATED", 5, "VM", before["uuid"], body)
 
 
 @method("VM.pool_migrate", "vm:VM host:host options:m", asynchronous=True, acts=True)

@@ -250,6 +250,9 @@ def _values(replay: Replay, sent: Sent) -> Iterator[tuple[str, str, str]]:
         mine = len(mine)
     elif isinstance(theirs, dict) and set(theirs) == {"records"}:
         mine = {"records": len(mine)}
+    if method in ("VBD.get_all_records", "VIF.get_all_records"):  # the recorder kept those of some VMs
+        kept_vms = {r["VM"] for r in theirs.values()}
+        mine = {ref: r for ref, r in mine.items() if r["VM"] in kept_vms}
     if method == "task.get_all_records":
         start = strftime("%Y%m%dT%H:%M:%SZ", gmtime(replay.recording.started))
         theirs = {ref: r for ref, r in theirs.items() if r["created"] >= start}
@@ -260,7 +263,7 @@ def _values(replay: Replay, sent: Sent) -> Iterator[tuple[str, str, str]]:
 def _by_kind(replay: Replay, method: str, value: Any) -> Any:
     """Records of objects that have no names of their own are compared as a list."""
     plain = replay.names.plain(value)
-    if result_type(method).startswith("records:") and isinstance(value, dict):
+    if result_type(method).startswith("records:") and all(isinstance(r, dict) for r in value.values()):
         labels = replay.names.labels
         rest = [v for k, v in value.items() if k not in labels]
         named = {k: v for k, v in value.items() if k in labels}

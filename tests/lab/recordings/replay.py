@@ -27,7 +27,7 @@ DONE_TO_IT = re.compile(
 )
 WAITED_FOR = re.compile(r"stable|members re-pointed|healed|all enabled|all live|back\b|members? back|end state")
 DISRUPTIVE = ("pool.emergency_transition_to_master", "pool.recover_slaves", "pool.designate_new_master")
-STUBS = ("host.restart_agent",)
+STUBS = ("host.restart_agent", "host.shutdown")
 """Their scripts are stubs on the recorded machine: sent, they would do in the lab what did not happen there."""
 
 
@@ -92,6 +92,7 @@ class Replay:
         self._disrupted = 0.0
         self._placed = False
         self._expected: dict[str, dict[str, tuple[bool, bool]]] = {}
+        self._looks = 0
         self._awaited: dict[str, Any] = {}
         self._surveyed: dict[str, Any] = {}
         lab.random = self._dice = Chance()
@@ -121,7 +122,8 @@ class Replay:
 
     def _look(self) -> None:
         t = self.lab.now - self.start - self.shift
-        for signal, value in watched(self.lab):
+        self._looks += 1
+        for signal, value in watched(self.lab, pbds=self._looks % 5 == 0):
             self.seen.append((signal, t, value))
 
     def _wait(self, check: Any) -> None:
@@ -170,7 +172,7 @@ class Replay:
             self.lab.restart_toolstack(host)
         elif text.startswith("clean stop"):
             self.lab.stop_toolstack(host)
-            self.lab.power_off(host)
+            self.lab.kernel.after(2.0, lambda: self.lab.power_off(host))
 
     def _place(self, plan: dict[str, str | None]) -> None:
         """Stop and start VMs as the recorder did, by calls that it did not write down."""
@@ -406,7 +408,7 @@ class Replay:
                 self._sessions[sent.line.survey, data["to"], data.get("via"), kind] = str(reply.value)
             elif sent.call is not None:
                 self._sessions["json", data["to"]] = str(reply.value)
-            elif len(data["args"]) > 1 and "PASSWORD" in data["args"]:
+            elif kind == "local" or data["args"][-1] == "recorder":
                 self._keep(data["to"], kind, str(reply.value))
         elif "value" in data and reply.value != NULL:
             self.names.bind(data["value"], reply.value)

@@ -15,7 +15,16 @@ DATE = re.compile(r"\d{8}T\d{2}:\d{2}:\d{2}(Z?)\Z")
 TRACK = re.compile(r"trackid=[0-9a-f]{32}\Z")
 MEASURED = frozenset(
     {
-        *("memory_free", "memory_actual", "VCPUs_utilisation", "start_time", "install_time", "location", "domid"),
+        *(
+            "memory_free",
+            "memory_actual",
+            "VCPUs_utilisation",
+            "start_time",
+            "install_time",
+            "location",
+            "domid",
+            "MAC",
+        ),
         *(
             "bios_strings",
             "last_boot_CPU_flags",
@@ -27,6 +36,9 @@ MEASURED = frozenset(
     }
 )
 """Fields that are measured, counted by the hypervisor or tell of the time before a recording: compared by type."""
+
+HISTORY = frozenset({"device-model", "debug_info:cancel_points_seen"})
+"""Keys of maps that a VM gets when it first starts, before a recording or in it, and a developer's counter."""
 
 
 class Names:
@@ -71,6 +83,8 @@ class Names:
             return sorted(items, key=lambda v: json.dumps(v, sort_keys=True))
         found: dict[str, Any] = {}
         for key, item in value.items():
+            if key in HISTORY:
+                continue
             name = self._text(key)
             plain = self.plain(item)
             if key in MEASURED:

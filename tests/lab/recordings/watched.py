@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reconciler.lab import Lab, LabHost
 
 
-def watched(lab: Lab) -> Iterator[tuple[str, str | bool]]:
+def watched(lab: Lab, *, pbds: bool) -> Iterator[tuple[str, str | bool]]:
     """(signal, value), named as the judge names what surveys sampled."""
     for name, host in lab.hosts.items():
         reached = lab.reaches("client", host)
@@ -21,7 +21,7 @@ def watched(lab: Lab) -> Iterator[tuple[str, str | bool]]:
         if ts is not None and ts.api_up:
             yield f"host.is_in_emergency_mode at {name}", str(ts.emergency)
         if ts is not None and ts.db is not None and ts.api_up:
-            yield from _flags(lab, name, ts.db)
+            yield from _flags(name, ts.db, pbds=pbds)
 
 
 def _up(host: LabHost) -> bool:
@@ -40,15 +40,20 @@ def _login(lab: Lab, host: LabHost, reached: bool) -> str:
     return "SESSION" if ts.is_master else f"HOST_IS_SLAVE {ts.master_address}"
 
 
-def _flags(lab: Lab, name: str, db: object) -> Iterator[tuple[str, bool]]:
+def _flags(name: str, db: object, *, pbds: bool) -> Iterator[tuple[str, bool]]:
     from reconciler.lab.database import Database  # noqa: PLC0415 - for the type alone
 
     assert isinstance(db, Database)
     for record in db.tables["host"].values():
-        host = record["name_label"]
-        yield f"{name} says: enabled of host {host}", record["enabled"]
-        yield f"enabled of {host}, as told", record["enabled"]
+        label = record["name_label"]
+        yield f"{name} says: enabled of host {label}", record["enabled"]
+        yield f"enabled of {label}, as told", record["enabled"]
         metrics = db.find("host_metrics", record["metrics"])
         if metrics is not None:
-            yield f"{name} says: live of host_metrics {host}", metrics["live"]
-            yield f"live of {host}, as told", metrics["live"]
+            yield f"{name} says: live of host_metrics metrics of {label}", metrics["live"]
+            yield f"live of {label}, as told", metrics["live"]
+    for pbd in db.tables["PBD"].values() if pbds else ():
+        host, sr = db.find("host", pbd["host"]), db.find("SR", pbd["SR"])
+        if host is not None and sr is not None:
+            what = f"currently_attached of PBD {host['name_label']}/{sr['name_label']}"
+            yield f"{name} says: {what}", pbd["currently_attached"]
