@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reconciler.core.draft import attest_command
-from reconciler.core.evidence import BmcPower, Certificate
+from reconciler.core.evidence import BmcPower, Certificate, CertificateKind
 from reconciler.core.plan import Action
 from reconciler.core.wanted import Member
 from reconciler.core.words import utc
@@ -53,25 +53,30 @@ class Prover:
         certificates = self.held(member, uuid or None)
         if not certificates:
             return Doubt(self._missing(member), attest_command(bench.wanted, host))
-        best = max(certificates, key=lambda c: c.expires_at)
-        checked = self._checked.get((host, best))
-        if not fresh and checked is not None and bench.port.now() - checked < GOOD_FOR:
+        newest_first = sorted(certificates, key=lambda c: c.expires_at, reverse=True)
+        checked = [self._checked.get((host, c)) for c in newest_first]
+        if not fresh and any(at is not None and bench.port.now() - at < GOOD_FOR for at in checked):
             return None
         if life := sign_of_life(bench, member):
             self.void(member, certificates, life, action)
             return Doubt(f"{host} is not dead: {life}. Its certificate is void", "plan again")
-        if broken := bench.fencer.recheck(best, member):
-            power, words = bench.fencer.status(member)
-            if power is BmcPower.ON:
-                self.void(member, certificates, f"its BMC says that power is on ({words})", action)
-                return Doubt(
-                    f"{host} is not dead: its BMC says that power is on. Its certificate is void", "plan again"
-                )
-            return Doubt(
-                f"the proof that {host} is dead could not be renewed: {broken}", attest_command(bench.wanted, host)
-            )
-        self._checked[(host, best)] = bench.port.now()
-        return None
+        # A fenced one whose BMC fell silent since must not hide a person's word that still holds.
+        reasons = []
+        power, words = BmcPower.UNKNOWN, ""
+        for certificate in newest_first:
+            broken = bench.fencer.recheck(certificate, member)
+            if broken or certificate.kind is CertificateKind.ATTESTED:
+                power, words = bench.fencer.status(member)
+            if not broken and power is not BmcPower.ON:
+                self._checked[(host, certificate)] = bench.port.now()
+                return None
+            reasons.append(broken)
+        if power is BmcPower.ON:
+            self.void(member, certificates, f"its BMC says that power is on ({words})", action)
+            return Doubt(f"{host} is not dead: its BMC says that power is on. Its certificate is void", "plan again")
+        return Doubt(
+            f"the proof that {host} is dead could not be renewed: {reasons[0]}", attest_command(bench.wanted, host)
+        )
 
     def held(self, member: Member, uuid: str | None = None) -> tuple[Certificate, ...]:
         """Certificates of this pool that cover the member now."""

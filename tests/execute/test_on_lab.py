@@ -15,6 +15,7 @@ from reconciler.core.plan import Action, Done, Plan, Result, Stage, Status, Thin
 from reconciler.core.port import FaultKind, TransportFault
 from reconciler.execute.run import Executor
 from reconciler.lab import Release
+from reconciler.pipeline import Approval
 from tests.support.story import Story
 
 PROMOTION = "pool.emergency_transition_to_master"
@@ -311,3 +312,41 @@ def _dead_master(folder: Path) -> Story:
     story.lab.power_off("xen01")
     story.wait(5)
     return story
+
+
+def test_a_word_that_holds_serves_though_a_longer_fenced_proof_can_no_longer_be_renewed(tmp_path: Path) -> None:
+    story = Story.of(tmp_path, hosts=3, vms=6)
+    story.plan()
+    story.lab.power_off("xen03")
+    story.wait(30)
+    run = story.reconciler()
+    member = story.wanted.member("xen03")
+    assert member is not None
+    run.folder.prepare()
+    fenced = run.fencer.off(member, pool="lab", host_uuid=None, reason="test", lifetime_s=3600.0)
+    run.folder.add_certificate(fenced)  # type: ignore[arg-type]
+    story.lab.bmc_answers["xen03"] = False
+    assert not isinstance(story.attest("xen03"), str)
+    outcome = story.apply()
+    assert [d.why for d in outcome.done if d.result not in GOOD] == []
+    assert any(d.action.verb is Verb.DECLARE_DEAD for d in outcome.done)
+    assert story.lab.harm() == []
+
+
+def test_an_attested_host_whose_board_says_on_at_the_last_moment_is_not_buried(tmp_path: Path) -> None:
+    story = Story.of(tmp_path, hosts=3, vms=6)
+    story.plan()
+    story.lab.cut("xen03", "*")
+    story.lab.bmc_answers["xen03"] = False
+    story.wait(700)
+    assert not isinstance(story.attest("xen03"), str)
+    run = story.reconciler()
+    plan = run.plan()
+    assert any(a.verb is Verb.DECLARE_DEAD for a in plan.actions)
+    story.lab.bmc_answers["xen03"] = True
+    outcome = run.apply(plan, Approval())
+    first = next(d for d in outcome.done if d.action.verb is Verb.DECLARE_DEAD)
+    assert first.result is Result.REFUSED
+    assert "power is on" in first.why
+    assert story.doubles() == []
+    assert story.lab.harm() == []
