@@ -17,6 +17,8 @@ def main() -> None:
 
     try:
         code = app(standalone_mode=False)
+        if code == Exit.INTERRUPTED:  # Typer's answer to Ctrl-C
+            raise KeyboardInterrupt
     except TyperException as error:
         show = getattr(error, "show", None)  # only those that know their command and usage have it
         show() if show else print(f"Error: {error}", file=sys.stderr)

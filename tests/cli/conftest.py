@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,15 @@ from reconciler.lab.seed import Seed
 from reconciler.lab.served_client import PASSWORD as PASSWORD_FILE
 from reconciler.lab.server import ServedLab
 from reconciler.lab.timing import Release
-from reconciler.survey import survey
+from tests.cli.hasty import be_hasty
 from tests.lab.served.conftest import hasty
 from tests.support.calls import changes
 
 PASSWORD = "s3cret-0f-the-lab"
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+HASTY = [sys.executable, "-m", "tests.cli.hasty"]
+"""The command in a process of its own, impatient."""
 
 
 def first_address() -> str:
@@ -60,9 +62,9 @@ class Ran:
         return self.out + self.err
 
 
-def xenrec(*words: str, stdin: str = "") -> Ran:
-    """Type a command, in this process: from options to exit code, with no terminal."""
-    out, err = _pipe(), _pipe()
+def xenrec(*words: str, stdin: str = "", encoding: str = "utf-8") -> Ran:
+    """Type a command, in this process: from options to exit code, with no terminal; `encoding` as of a locale."""
+    out, err = _pipe(encoding), _pipe(encoding)
     before = sys.argv, sys.stdin
     sys.argv, sys.stdin = ["xenrec", *words], io.StringIO(stdin)
     code: Any = 0
@@ -78,8 +80,8 @@ def xenrec(*words: str, stdin: str = "") -> Ran:
     return Ran(int(code or 0), out.buffer.getvalue().decode(), err.buffer.getvalue().decode())  # type: ignore[attr-defined]
 
 
-def _pipe() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+def _pipe(encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding=encoding)
 
 
 @dataclass
@@ -94,25 +96,24 @@ class Bench:
     calls: list[tuple[str, str]] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
 
-    def run(self, command: str, *words: str, stdin: str = "") -> Ran:
+    def run(self, command: str, *words: str, **more: str) -> Ran:
         """Type a command about the lab's manifest, in this process."""
-        return xenrec(command, str(self.manifest), *words, stdin=stdin)
+        return xenrec(command, str(self.manifest), *words, **more)
 
-    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in a process of its own."""
         return subprocess.Popen(
-            [str(BIN / "xenrec"), *words],
+            [*HASTY, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **self.env, **more.pop("env", {})},
-            **more,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **self.env, **(env or {})},
         )
 
-    def spawn(self, *words: str, env: dict[str, str] | None = None) -> Ran:
+    def spawn(self, *words: str, env: Mapping[str, str] | None = None) -> Ran:
         """Type a command in a process of its own and see it end."""
-        process = self.start(*words, env=env or {})
+        process = self.start(*words, env=env)
         out, err = process.communicate(timeout=60)
         return Ran(process.returncode, out, err)
 
@@ -233,9 +234,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, s
     for name in ("COLUMNS", "NO_COLOR", "CI", "XENREC_LAB_DIR", "XENREC_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    # Real seconds are spent here: on loopback what does not answer at once is silent.
-    monkeypatch.setattr(sys.modules["reconciler.survey.survey"], "TCP_DEADLINE", 0.6)
-    monkeypatch.setattr("reconciler.pipeline.ask_everybody", functools.partial(survey, hang_deadline=0.6))
+    be_hasty(monkeypatch.setattr)
     return env
 
 
