@@ -72,7 +72,7 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
                     f"{one.thing.name} has not told what it runs since the machine of {state.name_of(master.ref)} "
                     "restarted, which may have forgotten the last VMs that were started: it may run VMs that the "
                     "database has as halted",
-                    f"{toolstack_command(one)} (it keeps its VMs and tells the truth about them)",
+                    f"it keeps its VMs and then tells what it runs: {toolstack_command(one)}",
                 )
             )
         elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live):

@@ -24,6 +24,10 @@ from reconciler.core.rights import LOCAL_ROOT
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import utc
 
+BACKUP_MINUTES = 5
+"""A master gives its database to one member after the other, so long apart (sheet §2.7); what the hosts then run and
+the copy doesn't know is killed (recording 08)."""
+
 
 @dataclass(frozen=True)
 class Regain:
@@ -92,6 +96,11 @@ def plan_regain(
             f"correct the fingerprint of {t.name} in the manifest, or shut it down",
         )
         return Regain(draft, candidate, lost)
+    oldest = BACKUP_MINUTES * max(1, len(wanted.members) - 1)
+    draft.notes.append(
+        f"{candidate.name} becomes master with its own copy of the database, which may be up to {oldest} min old: a VM "
+        "that was created or moved since then may be killed when the hosts come back to it"
+    )
     recover = Action(
         Verb.RECOVER_MEMBERS,
         _pool(wanted, known),

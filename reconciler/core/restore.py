@@ -293,14 +293,16 @@ def _plan_master(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft,
         after=f"{wish.host} is master",
         follows=tuple(a.id for a in draft.actions),
     )
-    down = [s.thing.name for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]
+    down = [s for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]
     if wish.failback is Failback.NEVER:
         draft.keep(pool, f"{acting.thing.name} is master and failback is never")
     elif down:
         draft.hold(
             action,
-            f"XAPI hands mastership over only while every host is up, and {names(down)} is not",
-            "repair the host, or remove it from the pool: xe host-forget",
+            f"XAPI hands mastership over only while every host is up, and {names(s.thing.name for s in down)} "
+            + ("is not" if len(down) == 1 else "are not"),
+            "repair it and power it on; or, if it is gone for good, remove it from the pool: "
+            f"xe host-forget uuid={down[0].host.uuid}",
         )
     elif wish.failback is Failback.MANUAL and not failback:
         draft.hold(

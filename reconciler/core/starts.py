@@ -129,15 +129,16 @@ def _allowed(
             return None
     if verb is Verb.UNPAUSE:
         return _Candidate(vm, wish, verb, (), (), vm.resident_on)
-    for doubt in in_doubt:
-        ref = doubt.stand.host.ref
-        if doubt.stand.standing is Standing.DEAD:
-            continue
-        if ref not in proved:
-            draft.hold(action, doubt.why, doubt.remedy)
-            return None
+    open_doubts = [d for d in in_doubt if d.stand.standing is not Standing.DEAD]
+    unproved = [d for d in open_doubts if d.stand.host.ref not in proved]
+    if unproved:
+        others = [d.stand.thing.name for d in unproved[1:]]
+        also = f"; also in doubt: {names(others)}" if others else ""
+        draft.hold(action, unproved[0].why + also, unproved[0].remedy)
+        return None
+    for doubt in open_doubts:
         rests.append(doubt.stand.thing.name)
-        follows.extend(i for i in proved[ref] if i not in follows)
+        follows.extend(i for i in proved[doubt.stand.host.ref] if i not in follows)
     for other in stands.by_ref.values():
         if other.standing is Standing.DEAD and not other.host.enabled and other.thing.name not in rests:
             rests.append(other.thing.name)
