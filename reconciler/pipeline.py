@@ -11,15 +11,18 @@ from pathlib import Path
 
 from reconciler.core.checker import check_plan
 from reconciler.core.evidence import Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
-from reconciler.core.guard import ATTENDED, Allowance, ceiling, hold_back
+from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back
 from reconciler.core.judge import diagnose, uuid_of
 from reconciler.core.lease import Lease, leases
+from reconciler.core.limits import Pause, freeze_of
 from reconciler.core.model import PoolState
+from reconciler.core.obligations import standing
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Sessions
+from reconciler.core.stopped import Stopped, answering, newly_stopped, still_stopped
 from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
-from reconciler.core.words import address_host
+from reconciler.core.words import address_host, utc
 from reconciler.execute.desk import Desk
 from reconciler.execute.lease import LeaseBusy, PoolLease, remove_leases
 from reconciler.execute.needs import Event, Progress
@@ -54,6 +57,8 @@ class Look:
     certificates: tuple[Certificate, ...]
     incident: Incident | None
     fault: Fault | None = None
+    pauses: tuple[Pause, ...] = ()
+    stops: tuple[Stopped, ...] = ()
 
 
 @dataclass
@@ -86,6 +91,8 @@ class Reconciler:
     fencer: Fencer = field(init=False)
     look: Look | None = field(default=None, init=False)
     _last: Executor | None = field(default=None, init=False)
+    _halted: set[str] = field(default_factory=set, init=False)
+    """Uuids of VMs that this run itself stopped."""
 
     def __post_init__(self) -> None:
         """Make the rooms that need no network yet."""
@@ -146,10 +153,29 @@ class Reconciler:
                 state = self._read(masters[0].address)
             except Fault as error:
                 fault = error
-        self.look = Look(now, seen, state, last_known, certificates, incident, fault)
+        pauses = self.folder.memory.pauses(now=now)
+        stops = self._stops(last_known, state, seen, remember=remember)
+        self.look = Look(now, seen, state, last_known, certificates, incident, fault, pauses, stops)
         if state is not None and remember:
             snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
         return self.look
+
+    def _stops(
+        self, before: PoolState | None, state: PoolState | None, seen: Survey, *, remember: bool
+    ) -> tuple[Stopped, ...]:
+        """VMs that were found stopped while their host lives, now or by an earlier run."""
+        memory = self.folder.memory
+        held = memory.stops()
+        if state is None:
+            return held
+        held = still_stopped(held, state, state.read_at)
+        known = {s.uuid for s in held}
+        if before is not None:
+            fresh = newly_stopped(before, state, answering(seen), ours=self._halted)
+            held += tuple(s for s in fresh if s.uuid not in known)
+        if remember:
+            memory.keep_stops(held)
+        return held
 
     def _read(self, address: str) -> PoolState:
         session = self.sessions.login(address)
@@ -182,7 +208,7 @@ class Reconciler:
             last_known=look.last_known,
             certificates=look.certificates,
             incident=look.incident,
-            allowance=self.allowance,
+            allowance=replace(self.allowance, pauses=look.pauses, stops=look.stops),
             failback=self.failback,
         )
         for judged in plan.diagnosis.members:
@@ -193,7 +219,27 @@ class Reconciler:
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
         held = leases(look.state.pool.other_config) if look.state is not None else ()
         busy = [one for one in held if one.live(self.port.now()) and one.run != self.run]
-        return replace(plan, notes=(*plan.notes, *(f"another run works on this pool: {one}" for one in busy)))
+        reminders = (*self._reminders(look, plan), *(f"another run works on this pool: {one}" for one in busy))
+        return replace(plan, notes=(*plan.notes, *reminders), reminders=reminders)
+
+    def _reminders(self, look: Look, plan: Plan) -> tuple[str, ...]:
+        """What must not be forgotten across runs: obligations that are still open (those that are met are settled
+        here), pauses and the freeze window that holds."""
+        told = []
+        for one in self.folder.memory.obligations():
+            found = standing(one, self.wanted, look.survey, plan.diagnosis, look.state)
+            if found.settled:
+                try:
+                    self.folder.memory.settle(one, found.settled, at=self.port.now())
+                except OSError as error:
+                    log.warning("%s, but that can't be recorded: %s", found.settled, error)
+            else:
+                told.append(found.words)
+        told += [str(pause) for pause in look.pauses]
+        if frozen := freeze_of(self.wanted.policy.freeze, self.port.now()):
+            window, end = frozen
+            told.append(f"policy.freeze allows {window.level.word} at most until {utc(end)}: {window.reason}")
+        return tuple(told)
 
     def _broken(self, plan: Plan) -> str:
         """What the independent checker finds wrong with a plan; "" for a plan that may be performed."""
@@ -347,11 +393,13 @@ class Reconciler:
         return masters[0] if len(masters) == 1 else None
 
     def _spend(self, results: Iterable[Done]) -> None:
-        """Hosts dealt with count against policy.brake.maxHostsPerRun for the rest of the run."""
-        struck = {
-            d.action.target.name for d in results if d.action.verb in _HOST_VERBS and d.result is not Result.SKIPPED
-        }
-        self.allowance = replace(self.allowance, spent=self.allowance.spent | struck)
+        """Hosts dealt with count against policy.brake.maxHostsPerRun for the rest of the run, whatever was tried
+        against --max-actions; VMs that were stopped here were not stopped by somebody else."""
+        tried = [d for d in results if d.result is not Result.SKIPPED]
+        struck = {d.action.target.name for d in tried if d.action.verb in _HOST_VERBS}
+        used = sum(counts(d.action) for d in tried if d.result not in (Result.ALREADY, Result.REFUSED))
+        self._halted |= {d.action.target.uuid for d in tried if d.action.verb is Verb.SHUTDOWN}
+        self.allowance = replace(self.allowance, spent=self.allowance.spent | struck, used=self.allowance.used + used)
 
     def _post(self, outcome: Outcome) -> bool:
         """A message in the pool, so that XenCenter and Xen Orchestra show what was done; only where something was."""

@@ -6,18 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.core.draft import Draft, apply_command
+from reconciler.core.limits import Pause, withheld_by
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb, Withheld
+from reconciler.core.stopped import Stopped, holds_back
 from reconciler.core.wanted import Level, VmWish, Wanted
-from reconciler.core.words import names
+from reconciler.core.words import count, names
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How far this run may go. `spent`: hosts already fenced or buried in this run."""
+    """How far this run may go. `spent`: hosts already fenced or buried in this run.
+
+    `max_actions`: actions that this run may perform at most, of which `used` are done; None for no bound. `pauses` are
+    people's words to leave the pool or a VM alone, `stops` VMs that were found stopped while their host lives.
+    """
 
     attended: bool = True
     spent: frozenset[str] = frozenset()
+    max_actions: int | None = None
+    used: int = 0
+    pauses: tuple[Pause, ...] = ()
+    stops: tuple[Stopped, ...] = ()
 
     def level(self, wanted: Wanted) -> Level:
         """The highest level of this run."""
@@ -43,14 +53,18 @@ def restrain(
     state: PoolState | None,
     wishes: Mapping[str, VmWish],
     brake: str,
-) -> None:
+    now: float,
+    known: PoolState | None = None,
+) -> Allowance:
     """Withhold every action that is above what the run may do, and whatever follows a withheld one.
 
-    `wishes` maps VM uuids to their entries. The first reason that applies is the one given.
+    `wishes` maps VM uuids to their entries; `known` is the pool as last read where `state` is None. The first reason
+    that applies is the one given. Returns what is left of the allowance after the actions that were kept.
     """
     kept: list[Action] = []
     refused: dict[str, Action] = {}
     hosts = set(allowance.spent)
+    used = allowance.used
     for action in draft.actions:
         broken = next((i for i in action.follows if i in refused), None)
         if broken is not None and action.verb is not Verb.DESIGNATE_MASTER:
@@ -59,15 +73,64 @@ def restrain(
             refused[action.id] = action
             continue
         why, remedy = _refusal(wanted, action, allowance, state, wishes, brake, hosts)
+        if not why:
+            why, remedy = withheld_by(
+                wanted,
+                action,
+                attended=allowance.attended,
+                pauses=allowance.pauses,
+                state=state,
+                known=known,
+                now=now,
+            )
+        if not why:
+            why, remedy = _stopped_by_hand(wanted, action, allowance, now)
+        if not why and counts(action) and allowance.max_actions is not None and used >= allowance.max_actions:
+            why, remedy = (
+                f"this run may perform {count(allowance.max_actions, 'action')} (--max-actions)",
+                f"run again for the next ones: {apply_command(wanted)}",
+            )
         if why:
             draft.hold(action, why, remedy)
             refused[action.id] = action
             continue
         if action.verb in _HOST_VERBS:
             hosts.add(action.target.name)
+        used += counts(action)
         # Only a hand-over, which comes last, goes on without what it would have waited for.
         kept.append(replace(action, follows=tuple(i for i in action.follows if i not in refused)))
-    draft.actions[:] = kept
+    draft.actions[:] = [_told_stopped(action, allowance) for action in kept]
+    return replace(allowance, used=used)
+
+
+def counts(action: Action) -> bool:
+    """It counts against --max-actions. What only watches does not, nor does recovering the members, which finishes a
+    promotion: cut off from it, the new master may stay disabled for ever (recording 14)."""
+    return action.level > Level.OBSERVE and action.verb is not Verb.RECOVER_MEMBERS
+
+
+def _stop_of(action: Action, allowance: Allowance) -> Stopped | None:
+    if action.verb is not Verb.START:
+        return None
+    return next((s for s in allowance.stops if s.uuid == action.target.uuid), None)
+
+
+def _stopped_by_hand(wanted: Wanted, action: Action, allowance: Allowance, now: float) -> tuple[str, str]:
+    stop = _stop_of(action, allowance)
+    if stop is None or allowance.attended:
+        return "", ""
+    why = holds_back(stop, respect=wanted.policy.respect_manual_stop, now=now)
+    if not why:
+        return "", ""
+    return why, f"to keep it stopped declare state: halted; to start it now: {apply_command(wanted)}"
+
+
+def _told_stopped(action: Action, allowance: Allowance) -> Action:
+    """A VM that somebody stopped is not started without saying so."""
+    stop = _stop_of(action, allowance)
+    if stop is None:
+        return action
+    return replace(action, why=f"{action.why}; {stop.words}. To keep it stopped declare state: halted")
 
 
 def words(action: Action) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from reconciler.core.draft import apply_command
 from reconciler.core.model import Host, PoolState
-from reconciler.core.plan import Action, Thing
+from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.wanted import FreezeWindow, Level, Wanted
 from reconciler.core.words import lasting, names, utc
 
@@ -36,9 +36,6 @@ POOL_BUSY = {
     "copy_primary_host_certs": "a host is joining",
 }
 """pool.current_operations beside which no other actor may change a pool, in words."""
-
-HOST_LEAVES = frozenset({"evacuate", "shutdown", "reboot", "apply_updates"})
-"""host.current_operations of a host that somebody is emptying or restarting: nothing is started on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +136,13 @@ def withheld_by(
     *,
     attended: bool,
     pauses: Sequence[Pause],
+    state: PoolState | None,
     known: PoolState | None,
     now: float,
 ) -> tuple[str, str]:
     """The one reason why an action must wait, and the remedy; ("", "") when nothing here holds it back.
 
-    `known` is the pool as read now or last known.
+    `state` is the pool as read now, `known` the one last known where there is none.
     """
     manifest = wanted.source or "MANIFEST"
     if paused := paused_words(pauses, action, now):
@@ -152,27 +150,31 @@ def withheld_by(
         return paused[0], f"xenrec pause {manifest}{vm} --clear"
     if frozen := freeze_of(wanted.policy.freeze, now):
         window, end = frozen
-        if action.level > window.level:
+        # A promotion that was begun is finished: without it the new master may stay disabled for ever (recording 14).
+        if action.level > window.level and action.verb is not Verb.RECOVER_MEMBERS:
             where = f" ({window.place})" if window.place else ""
             return (
                 f"policy.freeze allows {window.level.word} at most until {utc(end)} ({window.reason}) and this is "
                 f"{action.level.word}",
                 f"wait, or change the window in the manifest{where}",
             )
-    if known is None or action.level <= Level.METADATA:
+    last = state or known
+    if last is None or action.level <= Level.METADATA:
         return "", ""
-    if ha_lizard(known):
+    if ha_lizard(last):
         return (
             "ha-lizard is enabled on this pool, and it chooses masters, fences hosts and starts VMs by itself",
-            f"let it finish, or switch it off: xe pool-param-set uuid={known.pool.uuid} other-config:{HA_LIZARD}=false",
+            f"let it finish, or switch it off: xe pool-param-set uuid={last.pool.uuid} other-config:{HA_LIZARD}=false",
         )
-    if busy := [POOL_BUSY[o] for o in known.pool.current_operations if o in POOL_BUSY]:
+    if state is None:
+        return "", ""  # what is under way, and since when, only an acting master can tell
+    if busy := [POOL_BUSY[o] for o in state.pool.current_operations if o in POOL_BUSY]:
         return f"somebody else changes the pool: {names(dict.fromkeys(busy))}", "wait for it: xe task-list"
     if not attended:
-        left, _ = grace_left(wanted, known, now)
-        if left > 0 and known.master is not None:
+        left, _ = grace_left(wanted, state, now)
+        if left > 0 and state.master is not None:
             return (
-                f"{known.master.name} booted less than {lasting(wanted.policy.grace)} ago (policy.grace): members may "
+                f"{state.master.name} booted less than {lasting(wanted.policy.grace)} ago (policy.grace): members may "
                 "still be starting, and XAPI starts VMs by itself",
                 f"it ends in {lasting(left)}; a person need not wait: {apply_command(wanted)}",
             )
@@ -195,8 +197,8 @@ def others_words(wanted: Wanted, state: PoolState, declared: Mapping[str, str], 
     if pool.wlb_enabled:
         told.append("Workload Balancing is on: it may move running VMs and power hosts off; xenrec moves no running VM")
     for host in sorted(state.hosts.values(), key=lambda h: h.name):
-        if leaving := [o for o in host.current_operations if o in HOST_LEAVES]:
-            told.append(f"somebody works on {host.name} ({names(leaving)}): nothing is started on it")
+        if host.leaving:
+            told.append(f"somebody works on {host.name} ({names(host.leaving)}): nothing is started on it")
     own = [vm for vm in state.guests if vm.other_config.get("auto_poweron") == "true" and vm.uuid in declared]
     if own and pool.other_config.get("auto_poweron") == "true":
         kept_down = [vm.name for vm in own if declared[vm.uuid] in ("halted", "suspended")]

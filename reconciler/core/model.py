@@ -63,6 +63,11 @@ class Host:
     current_operations: tuple[str, ...] = ()
     other_config: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """What somebody does to empty or restart it: nothing is started on such a host."""
+        return tuple(o for o in self.current_operations if o in ("evacuate", "shutdown", "reboot", "apply_updates"))
+
 
 @dataclass(frozen=True, slots=True)
 class Vm:

@@ -191,6 +191,8 @@ class Plan:
     """(thing, field by field difference) for people; made with deepdiff, only where objects differ."""
     failback: bool = False
     """It was made with the word that the hand-over waits for: apply needs it, too."""
+    reminders: tuple[str, ...] = ()
+    """Those of the notes that outlive runs: open obligations, pauses, freeze windows, other runs."""
 
     @property
     def actions(self) -> tuple[Action, ...]:

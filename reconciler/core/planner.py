@@ -11,6 +11,7 @@ from reconciler.core.draft import Draft
 from reconciler.core.evidence import Certificate, Diagnosis, Incident, LoginAnswer, Situation, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, restrain
 from reconciler.core.judge import brake_reason, diagnose
+from reconciler.core.limits import grace_left, others_words
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Fact, Plan, Stage, Verb
 from reconciler.core.regain import forecast_pool, plan_regain
@@ -65,9 +66,17 @@ def _managed(
     brake = brake_reason(wanted, survey)
     restore = plan_restore(wanted, survey, plan.diagnosis, state, brake=brake, failback=failback)
     first = Draft(actions=list(restore.regain))
-    restrain(wanted, first, allowance, state=state, wishes={}, brake=brake)
+    allowance = restrain(wanted, first, allowance, state=state, wishes={}, brake=brake, now=plan.made_at)
     draft = restore.draft
-    restrain(wanted, draft, allowance, state=state, wishes=_wishes(restore, state), brake=brake)
+    draft.actions[:] = _ordered(draft.actions)  # as they will be done, so that --max-actions cuts the last ones
+    wishes = _wishes(restore, state)
+    restrain(wanted, draft, allowance, state=state, wishes=wishes, brake=brake, now=plan.made_at)
+    declared = {uuid: str(wish.state) for uuid, wish in wishes.items()}
+    starting = [a.target for a in draft.actions if a.verb in (Verb.START, Verb.RESUME)]
+    draft.notes.extend(others_words(wanted, state, declared, starting))
+    _, unknown_grace = grace_left(wanted, state, plan.made_at)
+    if unknown_grace and not allowance.attended and draft.actions:
+        draft.notes.append(unknown_grace)
     stages = []
     if first.actions:
         stages.append(Stage("regain", tuple(first.actions)))
@@ -101,7 +110,7 @@ def _lost(
 ) -> Plan:
     regain = plan_regain(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
     draft = regain.draft
-    restrain(wanted, draft, allowance, state=None, wishes={}, brake="")
+    allowance = restrain(wanted, draft, allowance, state=None, wishes={}, brake="", now=plan.made_at, known=last_known)
     notes = plan.notes + tuple(draft.notes)
     plan = replace(plan, withheld=tuple(draft.withheld))
     only = (Stage("regain", tuple(draft.actions)),) if draft.actions else ()
@@ -113,6 +122,7 @@ def _lost(
     state, seen, told_by = forecast_pool(wanted, survey, plan.diagnosis, last_known, regain)
     later = plan_restore(wanted, seen, told_by, state, brake="", assume_rejoined=True)
     spent = allowance.spent | {a.target.name for a in draft.actions if a.verb is Verb.FENCE}
+    later.draft.actions[:] = _ordered(later.draft.actions)
     restrain(
         wanted,
         later.draft,
@@ -120,6 +130,7 @@ def _lost(
         state=state,
         wishes=_wishes(later, state),
         brake="",
+        now=plan.made_at,
     )
     plan = replace(plan, last_known_at=last_known.read_at)
     if not draft.actions:

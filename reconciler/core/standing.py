@@ -67,8 +67,8 @@ class Stands:
 
     @property
     def ready(self) -> tuple[Host, ...]:
-        """Hosts on which VMs may be started."""
-        return tuple(s.host for s in self.by_ref.values() if s.standing is Standing.READY)
+        """Hosts on which VMs may be started: none that somebody is emptying or restarting."""
+        return tuple(s.host for s in self.by_ref.values() if s.standing is Standing.READY and not s.host.leaving)
 
     def hosts(self) -> dict[str, Host]:
         """Host records by member name."""

@@ -256,6 +256,7 @@ class TestUnattended:
 
     def test_a_vm_is_started_and_a_host_is_not_fenced(self, tmp_path: Path, release: Release) -> None:
         story = seen_before(tmp_path, release=release)
+        story.changed(lambda w: replace(w, policy=replace(w.policy, respect_manual_stop=0.0)))
         Console(story)("VM.hard_shutdown", Console(story).vm("web-2"))
         story.lab.power_off("xen03")
         story.wait(10)
