@@ -74,6 +74,8 @@ class World:
         self.sr_names: dict[str, str] = {}
         """uuid -> name, for cuts by name and for texts."""
         self._cuts: set[tuple[str, str]] = set()
+        self._openers: dict[str, list[Domain]] = {}
+        """Disk -> domains that opened it; some may be gone by now."""
         self.harm: list[Harm] = []
 
     # -- links -------------------------------------------------------------------------------------------------
@@ -147,6 +149,7 @@ class World:
         box.next_domid += 1
         others = self.copies(vm)
         box.domains[vm] = domain
+        self._note_disks(domain)
         for other in others:
             self.record("two-domains", f"{name} runs on {other.host} and on {host}", vm=vm, host=host)
         self._judge_disks(domain)
@@ -171,9 +174,24 @@ class World:
 
     def holders(self, vdi: str) -> list[Domain]:
         """Domains that hold a disk open."""
-        return [
-            d for box in self.boxes.values() for d in box.domains.values() if any(disk.vdi == vdi for disk in d.disks)
+        there = [
+            d
+            for d in self._openers.get(vdi, ())
+            if self.boxes[d.host].domains.get(d.vm) is d and any(disk.vdi == vdi for disk in d.disks)
         ]
+        self._openers[vdi] = there
+        return list(there)
+
+    def reopen(self, domain: Domain, disks: Iterable[Disk]) -> None:
+        """A running domain gets other disks: one was put in or taken out."""
+        domain.disks = tuple(disks)
+        self._note_disks(domain)
+
+    def _note_disks(self, domain: Domain) -> None:
+        for disk in domain.disks:
+            openers = self._openers.setdefault(disk.vdi, [])
+            if not any(known is domain for known in openers):
+                openers.append(domain)
 
     def stop(self, host: str, vm: str) -> Domain | None:
         """A domain ends; None if there was none."""

@@ -40,7 +40,7 @@ def eject(call: Call, vbd: str) -> Steps:
             vdi = call.db.find("VDI", record["VDI"])
             domain = ts.lab.world.boxes[ts.host.name].domains.get(vm["uuid"])
             if domain is not None and vdi is not None:
-                domain.disks = tuple(d for d in domain.disks if d.vdi != vdi["uuid"])
+                ts.lab.world.reopen(domain, [d for d in domain.disks if d.vdi != vdi["uuid"]])
                 unlock(call.db, record["VDI"], ts.me(call.db))
 
         yield from forward(call, vm["resident_on"], on_host)
@@ -64,7 +64,8 @@ def insert(call: Call, vbd: str, vdi: str) -> Steps:
                 raise Failure("VDI_NOT_AVAILABLE", vdi)
             domain = ts.lab.world.boxes[ts.host.name].domains.get(vm["uuid"])
             if domain is not None:
-                domain.disks = (*domain.disks, Disk(image["uuid"], sr["uuid"], False, image["sharable"]))
+                opened = Disk(image["uuid"], sr["uuid"], False, image["sharable"])
+                ts.lab.world.reopen(domain, [*domain.disks, opened])
                 lock(call.db, vdi, ts.me(call.db), "RO")
 
         yield from forward(call, vm["resident_on"], on_host)
