@@ -46,6 +46,9 @@ demo: $(READY) ## lose the master of a lab pool and get the pool back
 test: $(READY) ## run the tests; ARGS='tests/state -k lock' picks some, WORKERS=0 runs them in one process
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
+bench: $(READY) ## numbers of this machine, and how they grow; ARGS=--json for programs, ARGS='--only served' for some
+	@$(BIN)/python -m tests.bench $(ARGS)
+
 check: format-check lint types imports generated test ## all gates, as the CI runs them
 
 format: $(READY) ## format the code and mend what ruff can mend
