@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.core.port import Fault, Json, Session, Sessions, Tasks, TransportFault, XapiFailure
 from reconciler.core.words import address_host
 from reconciler.execute.needs import TasksFor
+from reconciler.execute.shape import checked
 
 NULL = frozenset({"OpaqueRef:NULL", ""})
 """Both mean no object on the wire (sheet §7.1)."""
@@ -78,10 +79,11 @@ class Desk:
             session.close()
 
     def read(self, method: str, *params: Json, deadline: float | None = None) -> Json:
-        """A call that only reads: sent once more after a new login if its answer was lost."""
+        """A call that only reads: sent once more after a new login if its answer was lost, or was nonsense."""
         for attempt in (1, 2):
             try:
-                return self.session().call(method, *params, deadline=deadline or self._deadline)
+                told = self.session().call(method, *params, deadline=deadline or self._deadline)
+                return checked(method, told)
             except TransportFault as fault:
                 if attempt == 2:
                     raise MasterLost(f"the master at {self.address} does not answer ({fault})") from fault
@@ -97,7 +99,8 @@ class Desk:
         """
         for attempt in (1, 2):
             try:
-                return self.session().call(method, *params, deadline=deadline or self._deadline)
+                told = self.session().call(method, *params, deadline=deadline or self._deadline)
+                return checked(method, told)
             except TransportFault as fault:
                 self._lost(method, fault, attempt)
             except XapiFailure as failure:
@@ -178,7 +181,8 @@ class Desk:
     def _check(self, session: Session) -> None:
         """That it serves our pool; it is logged out if not."""
         try:
-            pools: dict[str, Json] = dict(session.call("pool.get_all_records", deadline=self._deadline))
+            told = session.call("pool.get_all_records", deadline=self._deadline)
+            pools: dict[str, Json] = checked("pool.get_all_records", told)
         except (XapiFailure, TransportFault) as fault:
             session.close()
             raise MasterLost(f"{self.address} accepts logins but does not tell its pool ({fault})") from fault

@@ -131,7 +131,9 @@ class XapiTasks:
         if not isinstance(batch, Mapping) or not isinstance(batch.get("events"), list):
             raise self._strange("event.from")
         events = batch["events"]
-        if not all(isinstance(e, Mapping) for e in events) or not isinstance(batch.get("token"), str):
+        if not all(isinstance(e, Mapping) and isinstance(e.get("ref"), str) for e in events):
+            raise self._strange("event.from")
+        if not isinstance(batch.get("token"), str):
             raise self._strange("event.from")
         return events, batch["token"]
 
