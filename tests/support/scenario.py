@@ -106,7 +106,7 @@ class TracedPort(LabPort):
 
     def say(self, text: str) -> None:
         """A line of what was called."""
-        self.written.append(f"+{self.now() - self.began:<7.2f} {text}")
+        self.written.append(f"+{self.now() - self.began:<7.1f} {text}")
 
     def _before_call(self, address: str, method: str, params: Sequence[Any]) -> None:
         if self.dead:
