@@ -300,7 +300,7 @@ def test_a_pool_wide_sr_on_the_dead_hosts_local_disk(tmp_path: Path, release: Re
     story.changed(lambda w: replace(w, storage=StorageWish(**{key: "san-1"})))
     verb = {"default_sr": Verb.SET_DEFAULT_SR, "suspend_image_sr": Verb.SET_SUSPEND_SR}[key]
     action = next(a for a in story.plan().actions if a.verb is verb)
-    assert "which is down" in action.before
+    assert "Local storage is a local SR of xen03, which is down" in action.why
     proved(story, story.apply(), left=["ci-3"])
     # Declared as what nobody can reach: named, not set.
     local = console("SR.get_uuid", console.sr_of("xen03", "Local storage"))
