@@ -131,7 +131,8 @@ def _answers(ts: Toolstack, other: Toolstack) -> bool:
     if other.repointed:
         return True
     if other.master_run() is ts:
-        return other.connected is ts
+        starting = other.waiting_since is not None and ts.lab.now - other.waiting_since <= ts.lab.timing.blocked_long
+        return other.connected is ts or starting
     return other.db_now() is not None
 
 
@@ -204,7 +205,7 @@ def _start_member(ts: Toolstack) -> Steps:
     ts.api_up = True
     ts.lab.changed()
     db: Database
-    began = ts.lab.now
+    ts.waiting_since = began = ts.lab.now
     while True:
         db = yield from ts.database()
         if ts.lab.now - began > timing.blocked_long and ts.lab.release is Release.V24_16:
@@ -227,6 +228,7 @@ def _start_member(ts: Toolstack) -> Steps:
             continue
         break
     ts.emergency = False
+    ts.waiting_since = None
     _hello(ts, db, enabled=False)
     yield timing.backup_fetch
     if not ts.host.backup_held:

@@ -106,11 +106,18 @@ def set_running(ts: Toolstack, db: Database, ref: str, host: str, domain: Domain
             lock(db, vdi_ref, host, "RW" if held[vdi["uuid"]] else "RO")
 
 
+def _device(position: str) -> str:
+    """What the guest calls the drive at a position: "0" is xvda; other spellings stay as they are."""
+    return f"xvd{chr(ord('a') + int(position))}" if position.isdigit() and int(position) < 26 else position
+
+
 def set_attached(db: Database, vm: Record, *, attached: bool) -> None:
     """Devices of a VM that starts or has stopped."""
     for ref in vm["VBDs"]:
-        if ref in db.tables["VBD"]:
-            db.update("VBD", ref, currently_attached=attached, current_operations={})
+        vbd = db.find("VBD", ref)
+        if vbd is not None:
+            device = vbd["device"] or (_device(vbd["userdevice"]) if attached else "")
+            db.update("VBD", ref, currently_attached=attached, current_operations={}, device=device)
     for ref in vm["VIFs"]:
         if ref in db.tables["VIF"]:
             db.update("VIF", ref, currently_attached=attached, current_operations={})

@@ -68,7 +68,7 @@ VM
     pending_guidances:E pending_guidances_recommended:E pending_guidances_full:E
 VM_metrics
     uuid:s memory_actual:i VCPUs_number:i VCPUs_utilisation:map(i>f) VCPUs_CPU:map(i>i) VCPUs_params:m
-    VCPUs_flags:map(i>set(s)) state:S start_time:d install_time:d last_updated:d other_config:m! hvm:b nested_virt:b
+    VCPUs_flags:map(i>S) state:S start_time:d install_time:d last_updated:d other_config:m! hvm:b nested_virt:b
     nomigrate:b current_domain_type:e=unspecified
 VM_guest_metrics
     uuid:s os_version:m PV_drivers_version:m PV_drivers_up_to_date:b memory:m disks:m networks:m other:m
@@ -86,7 +86,7 @@ VDI
     crash_dumps:set(crashdump) virtual_size:i physical_utilisation:i type:e=user sharable:b! read_only:b!
     other_config:m! storage_lock:b location:s managed:b missing:b parent:VDI xenstore_data:m! sm_config:m!
     is_a_snapshot:b snapshot_of:VDI snapshots:set(VDI) snapshot_time:d tags:S! allow_caching:b on_boot:e=persist
-    metadata_of_pool:pool metadata_latest:b is_tools_iso:b cbt_enabled:b
+    metadata_of_pool:pool= metadata_latest:b is_tools_iso:b cbt_enabled:b
 VIF
     uuid:s allowed_operations:E current_operations:ops device:s network:network VM:VM MAC:s MTU:i other_config:m!
     currently_attached:b status_code:i status_detail:s runtime_properties:m qos_algorithm_type:s!
@@ -168,7 +168,7 @@ user
 subject
     uuid:s subject_identifier:s other_config:m roles:set(role)
 role
-    uuid:s name_label:s name_description:s is_internal:b
+    uuid:s name_label:s name_description:s subroles:set(role) is_internal:b
 VTPM
     uuid:s allowed_operations:E current_operations:ops VM:VM backend:VM persistence_backend:e=xapi is_unique:b
     is_protected:b
@@ -200,7 +200,7 @@ VGPU_type
     compatible_types_in_vm:set(VGPU_type)
 Cluster
     uuid:s cluster_hosts:set(Cluster_host) pending_forget:S cluster_token:s cluster_stack:s=corosync
-    cluster_stack_version:i=2 is_quorate:b quorum:i live_hosts:i expected_hosts:i allowed_operations:E
+    cluster_stack_version:i=2 is_quorate:b quorum:i live_hosts:i allowed_operations:E
     current_operations:ops pool_auto_join:b=true token_timeout:f=20. token_timeout_coefficient:f=1. cluster_config:m
     other_config:m!
 Cluster_host
@@ -272,7 +272,11 @@ def _parse() -> dict[str, dict[str, Field]]:
         for word in line.split():
             name, _, rest = word.rstrip("!").partition(":")
             code, _, default = rest.partition("=")
-            value = _convert(code, default) if default else _SCALARS.get(code, NULL)
+            value = (
+                _convert(code, default)
+                if default
+                else _SCALARS.get(code, "" if word.rstrip("!").endswith("=") else NULL)
+            )
             fields[name] = Field(name, code, value, word.endswith("!"))
     return schema
 
@@ -336,6 +340,14 @@ def date_fields(cls: str) -> frozenset[str]:
 
 def blank(cls: str) -> dict[str, Any]:
     """A record of the class with every field at its default."""
+    record = dict(_defaults(cls))
+    for name in containers(cls):
+        record[name] = type(record[name])()
+    return record
+
+
+@cache
+def _defaults(cls: str) -> dict[str, Any]:
     return {name: field.fresh() for name, field in SCHEMA[cls].items()}
 
 

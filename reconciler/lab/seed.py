@@ -63,7 +63,8 @@ class Seed:
                 for name, f in fields.items():
                     if name in given:
                         try:
-                            record[name] = normalise(f.type, given[name])
+                            if not (f.default == "" and given[name] == ""):
+                                record[name] = normalise(f.type, given[name])
                         except (TypeError, ValueError, AttributeError) as error:
                             text = f"{source}: {cls_name} {ref}: {name}: {given[name]!r} is no {f.type}"
                             raise ValueError(text) from error
@@ -110,7 +111,8 @@ def _repair(tables: Tables) -> None:
             locks.setdefault(vbd["VDI"], {})[f"host_{host}"] = "RO" if vbd["mode"] == "RO" else "RW"
     for ref, vdi in tables["VDI"].items():
         kept = {k: v for k, v in vdi["sm_config"].items() if not k.startswith("host_OpaqueRef:")}
-        lockable = tables["SR"].get(vdi["SR"], {}).get("content_type") != "iso"
+        sr = tables["SR"].get(vdi["SR"], {})
+        lockable = sr.get("content_type") != "iso" and sr.get("type") != "dummy"
         vdi["sm_config"] = {**kept, **(locks.get(ref, {}) if lockable else {})}
 
 

@@ -83,7 +83,7 @@ class Timing:
     """Both together for one that was master before (recordings 15, 21)."""
     repoint: float = 3.5
     """emergency_reset_master on a running member that really changes its master (recordings 09, 13)."""
-    repoint_stuck: float = 5.2
+    repoint_stuck: float = 4.8
     """The same on a member that waits for a dead master: 4.7 to 9 s (recordings 05, 08, 11, 14, 18)."""
     repoint_stuck_saving: float = 3.0
     """How much of it passes before its fuse burns: such a member exits 6 to 12 s after it was told."""

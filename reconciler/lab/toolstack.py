@@ -56,6 +56,8 @@ class Toolstack:
         self.connected: Toolstack | None = None
         """The master's run that this member has said hello to."""
         self.last_heard: dict[str, float] = {}
+        self.waiting_since: float | None = None
+        """When a member that starts began to wait for its master's database."""
         self.repointed = False
         """Told to follow another master, which it will do when it starts again."""
         self.proposed: str | None = None

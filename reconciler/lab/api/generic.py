@@ -10,8 +10,8 @@ from reconciler.lab.errors import Failure
 from reconciler.lab.records import write_vm
 from reconciler.lab.schema import SCHEMA, Field, copy_record, copy_value
 
-NO_GET_ALL = frozenset({"session", "message", "VTPM"})
-"""Classes without get_all (message has its own)."""
+NO_GET_ALL = frozenset({"session", "message", "user"})
+"""Classes without get_all (message has its own); without get_by_name_label, though they have the field: pool."""
 REMOVED = frozenset({"VIF_metrics", "VBD_metrics"})
 _OPERATIONS = """
 snapshot clone copy create_template revert checkpoint snapshot_with_quiesce provision start start_on pause
@@ -53,12 +53,12 @@ def getters(name: str) -> Method | None:
         return Method(name, lambda call, ref: record_of(call, cls, ref), one, result=f"record:{cls}")
     if verb == "get_by_uuid":
         return Method(name, lambda call, uuid: _by_uuid(call, cls, uuid), (Param("uuid", "s"),), result=cls)
-    if verb == "get_by_name_label" and "name_label" in SCHEMA[cls]:
+    if verb == "get_by_name_label" and "name_label" in SCHEMA[cls] and cls != "pool":
         return Method(
             name, lambda call, label: _by_name(call, cls, label), (Param("label", "s"),), result=f"set({cls})"
         )
     field = SCHEMA[cls].get(verb.removeprefix("get_"))
-    if field is None or cls == "session":
+    if field is None or cls in ("session", "message"):
         return None
 
     def get(call: Call, ref: str) -> Any:
@@ -129,6 +129,11 @@ def _set(name: str, cls: str, field: Field) -> Method:
     return Method(name, handler, (Param("self", cls), Param("value", field.type)))
 
 
+def _key(field: Field) -> str:
+    """Type of a map's keys."""
+    return "e" if field.type.startswith("map(e>") else "s"
+
+
 def _add_to(name: str, cls: str, field: Field) -> Method | None:
     if not field.is_map:
         return None
@@ -142,7 +147,7 @@ def _add_to(name: str, cls: str, field: Field) -> Method | None:
             raise Failure("MAP_DUPLICATE_KEY", cls, field.name, ref, key)
         _write(call, cls, ref, field, {**current, key: value})
 
-    return Method(name, handler, (Param("self", cls), Param("key", "s"), Param("value", "s")))
+    return Method(name, handler, (Param("self", cls), Param("key", _key(field)), Param("value", "s")))
 
 
 def _remove_from(name: str, cls: str, field: Field) -> Method | None:
@@ -154,7 +159,7 @@ def _remove_from(name: str, cls: str, field: Field) -> Method | None:
         if key in current:
             _write(call, cls, ref, field, {k: v for k, v in current.items() if k != key})
 
-    return Method(name, handler, (Param("self", cls), Param("key", "s")))
+    return Method(name, handler, (Param("self", cls), Param("key", _key(field))))
 
 
 def _member(name: str, cls: str, field: Field, *, add: bool) -> Method:

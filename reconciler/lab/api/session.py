@@ -68,42 +68,42 @@ def _own(call: Call, ref: str) -> None:
         raise Failure("HANDLE_INVALID", "session", ref)
 
 
-@method("session.get_this_host", "self:s", result="host")
+@method("session.get_this_host", "self:session", result="host")
 def get_this_host(call: Call, ref: str) -> str:
     """The master, for a normal session."""
     _own(call, ref)
     return call.me
 
 
-@method("session.get_this_user", "self:s", result="s")
+@method("session.get_this_user", "self:session", result="user")
 def get_this_user(call: Call, ref: str) -> str:
     """No user objects for the local superuser."""
     _own(call, ref)
     return NULL
 
 
-@method("session.get_uuid", "self:s", result="s")
+@method("session.get_uuid", "self:session", result="s")
 def get_uuid(call: Call, ref: str) -> str:
     """The uuid in its reference."""
     _own(call, ref)
     return ref.removeprefix("OpaqueRef:")
 
 
-@method("session.get_is_local_superuser", "self:s", result="b")
+@method("session.get_is_local_superuser", "self:session", result="b")
 def get_is_local_superuser(call: Call, ref: str) -> bool:
     """There is no other user here."""
     _own(call, ref)
     return True
 
 
-@method("session.get_originator", "self:s", result="s")
+@method("session.get_originator", "self:session", result="s")
 def get_originator(call: Call, ref: str) -> str:
     """Who logged in, in its own words."""
     _own(call, ref)
     return call.ts.sessions[ref].originator
 
 
-@method("session.get_record", "self:s", result="record:session")
+@method("session.get_record", "self:session", result="record:session")
 def get_record(call: Call, ref: str) -> dict[str, Any]:
     """The session itself."""
     _own(call, ref)

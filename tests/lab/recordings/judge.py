@@ -44,12 +44,17 @@ def judged(name: str) -> tuple[Verdict, Lab]:
     recording = read(name)
     before = CONTINUES.get(recording.number)
     lab = judged(next(n for n in names() if n.startswith(before)))[1] if before else build(recording)
+    return compare(recording, lab), lab
+
+
+def compare(recording: Recording, lab: Lab) -> Verdict:
+    """Tell a recording to a lab that stands as the recorded pool did when it began."""
     uuids = {r["uuid"]: name for name, ref in recording.names["VM"].items() for r in [_record(recording, ref)] if r}
     known = Names(recording.names, uuids)
     known.labels.update(_belongings(recording))
     replay = Replay(recording, lab, known)
     replay.run()
-    return _judge(replay), lab
+    return _judge(replay)
 
 
 def _belongings(recording: Recording) -> dict[str, str]:
@@ -179,7 +184,7 @@ def _states(replay: Replay, method: str, theirs: Any, mine: Any) -> Iterator[tup
         elif cls == "VM" and ref not in labels:
             name = record["name_label"]
         for field in fields:
-            if a is not None and field not in a:
+            if (a is not None and field not in a) or (None in (a, b) and field != fields[0]):
                 continue
             x, y = ("absent" if r is None else labels.get(r[field], r[field]) for r in (a, b))
             yield f"{field} of {cls} {name}", x, y

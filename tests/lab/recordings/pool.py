@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from reconciler.lab import NULL, Lab, Seed, Timing
+from reconciler.lab import NULL, Lab, Release, Seed, Timing
 from reconciler.lab.rules import allowed_operations
 from tests.lab.recordings.recording import Recording, names, read
 
-PHASES = {"05": 27.0, "06": 26.5, "07": 26.0, "12": 2.0, "16": 16.0}
+PHASES = {"05": 27.0, "06": 26.5, "07": 26.0, "12": 2.0, "16": 20.0}
 """Seconds after the recording's start at which db_gc's loop of 30 s comes round, where the recording shows it."""
 Tables = dict[str, dict[str, Any]]
 
@@ -138,9 +138,11 @@ def _place(found: Tables, ref: str, state: str, host: str, spare: dict[str, Any]
         for device in found[table].values():
             if device["VM"] == ref:
                 device["currently_attached"] = running
+                if running and table == "VBD":
+                    device["device"] = device["device"] or "xvda"
 
 
-def build(recording: Recording) -> Lab:
+def build(recording: Recording, release: Release = Release.V24_16) -> Lab:
     """A lab at rest, as the recorded pool was; its clock shows the time at which the recording began."""
     seed = Seed.from_tables(tables(recording))
     for record in seed.tables["host"].values():
@@ -149,6 +151,6 @@ def build(recording: Recording) -> Lab:
         if pif["management"]:
             pif["IP"] = seed.tables["host"][pif["host"]]["address"]
     phase = PHASES.get(recording.number, 0.0)
-    lab = Lab(seed, timing=timing(recording), start=recording.started - (30.0 - phase))
+    lab = Lab(seed, timing=timing(recording), release=release, start=recording.started - (30.0 - phase))
     lab.run(recording.started)
     return lab
