@@ -111,14 +111,14 @@ def do(
         sys.stdout.write(HELP)
         return
     number = command(directory, "do", words=words)["run"]
-    others = words[0] == "xo" or words[0].startswith("xe")
-    until = time.monotonic() + (LATE if others else 0.0)
+    until = time.monotonic() + LATE
     while True:
-        log = command(directory, "run-log", run=number)["log"]
-        if len(log) > others or time.monotonic() > until:
+        state = command(directory, "run-log", run=number)
+        if not state["pending"] or time.monotonic() > until:
             break
         time.sleep(POLL_RUN)
-    for _, text in log[1:] if others else log:
+    # Of another client's call only what came of it: that names the call too.
+    for _, text in state["log"][1:] or state["log"]:
         _say(text)
 
 

@@ -127,6 +127,7 @@ class Run:
         self.attached = True
         self._rules: list[tuple[Rule, Entry]] = []
         self._due = 0
+        self._open = 0
         self._later: list[tuple[float, Deed]] = []
         for entry in schedule.entries:
             try:
@@ -143,8 +144,8 @@ class Run:
 
     @property
     def pending(self) -> int:
-        """Commands with a time that have not happened yet."""
-        return self._due if self.attached else 0
+        """Commands with a time that have not happened yet, and calls of another client that have not ended."""
+        return self._due + self._open if self.attached else 0
 
     @property
     def waiting(self) -> list[str]:
@@ -165,10 +166,28 @@ class Run:
     def _note(self, text: str) -> None:
         self.log.append((self.lab.now - self.began, text))
 
+    def _deed(self, words: list[str]) -> Deed:
+        """What the command does; another client's call is open until it is told what came of it."""
+        first = words[1] if words[0] == "lab" and len(words) > 1 else words[0]
+        if first != "xo" and not first.startswith("xe"):
+            return deed(self.lab, words)
+
+        def told(text: str) -> None:
+            self._open -= 1
+            self._note(text)
+
+        call = deed(self.lab, words, told)
+
+        def act() -> None:
+            self._open += 1
+            call()
+
+        return act
+
     def _take(self, entry: Entry) -> None:
         words = shlex.split(entry.command)
         if entry.when == "at":
-            act = deed(self.lab, words, self._note)
+            act = self._deed(words)
             self._due += 1
             self._later.append((entry.time, partial(self._happen, entry.command, act, due=1)))
             return
@@ -184,7 +203,7 @@ class Run:
             case ["delay", word] if entry.when == "before":
                 rule.delay = seconds(word)
             case _:
-                act = partial(self._at_call, entry, deed(self.lab, words, self._note))
+                act = partial(self._at_call, entry, self._deed(words))
                 if entry.when == "before":
                     rule.before = act
                 else:

@@ -56,6 +56,16 @@ def test_it_happens_when_it_says() -> None:
     assert (run.pending, lab.world.cuts()) == (0, [])
 
 
+def test_another_clients_call_is_waited_for() -> None:
+    lab = lab_of()
+    vm = next(v["name"] for v in lab.describe()["vms"] if v["runs_on"] == ["xen01"] and "san-1" in v["srs"])
+    run = Schedule.parse(f"xo migrate {vm} xen02").attach(lab)
+    lab.run(lab.now + 1)
+    assert (run.pending, len(run.log)) == (1, 1)
+    lab.run(lab.now + 10)
+    assert (run.pending, run.log[-1][1]) == (0, f"VM.pool_migrate vm:{vm} host:xen02 {{}}: done")
+
+
 def test_a_detached_schedule_does_nothing_more() -> None:
     lab = lab_of()
     run = Schedule.parse("wait 10\npower off xen02\nbefore VM.start: lose").attach(lab)
