@@ -5,17 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pydantic_core import PydanticCustomError
+
 from reconciler.core.evidence import Certificate, CertificateKind, Judged, LoginAnswer, Verdict
 from reconciler.core.fence_text import Refusal, device_words
 from reconciler.core.judge import brake_reason, diagnose, uuid_of
+from reconciler.core.limits import Pause
 from reconciler.core.model import Vm
 from reconciler.core.wanted import Member
 from reconciler.core.words import address_host, count, names, utc
 from reconciler.fencing.fence import Probe
 from reconciler.manifest.attestations import Attestation, load_attestations
+from reconciler.manifest.fields import moment
 from reconciler.pipeline import Look, Reconciler
 
-__all__ = ["Probe", "Prospect", "attest", "attest_all", "fence_off", "load_attestations", "prospect", "revoke"]
+__all__ = [
+    "Pause",
+    "Probe",
+    "Prospect",
+    "attest",
+    "attest_all",
+    "fence_off",
+    "load_attestations",
+    "moment_of",
+    "pause",
+    "prospect",
+    "revoke",
+    "unpause",
+]
 
 MOST_NAMED = 12
 
@@ -159,6 +176,46 @@ def _told(record: _Record, host: str, made: Certificate | str) -> None:
         record.write("certificate", certificate=made)
     else:
         record.write("refused", host=host, why=made)
+
+
+LONGEST_PAUSE = 30 * 86_400.0
+"""Seconds: what is to rest for longer belongs into the manifest, where others read it."""
+
+
+def pause(rec: Reconciler, *, by: str, reason: str, until: float, vm: str | None = None) -> Pause | str:
+    """A person's word to leave the pool, or one VM, alone until then (UTC seconds); or why it can't be taken."""
+    now = rec.port.now()
+    if not now < until <= now + LONGEST_PAUSE:
+        return "a pause ends in the future, and after 30 days at most"
+    uuid = None
+    if vm is not None:
+        known = rec.last_known()
+        found = [v for v in known.guests if vm in (v.name, v.uuid)] if known else []
+        if known is not None and not found:
+            return f"the pool has no VM {vm}, as it was at {utc(known.read_at)}"
+        if len(found) == 1:  # of several of one name all are paused
+            uuid, vm = found[0].uuid, found[0].name
+    made = Pause(by, reason, now, until, vm, uuid)
+    with _Record(rec, "pause", by) as record:
+        rec.folder.memory.pause(made)
+        record.write("pause", pause=made)
+    return made
+
+
+def unpause(rec: Reconciler, *, by: str, vm: str | None = None, everything: bool = False) -> tuple[Pause, ...]:
+    """End the pause of the pool, of one VM, or every one; those that were ended."""
+    with _Record(rec, "pause --clear", by) as record:
+        gone = rec.folder.memory.unpause(vm, everything=everything)
+        record.write("unpause", pauses=gone)
+    return gone
+
+
+def moment_of(text: str) -> float | None:
+    """UTC seconds from a time with its zone, as in 2026-12-20T18:00Z; None for anything else."""
+    try:
+        return moment(text)
+    except PydanticCustomError:
+        return None
 
 
 class _Record:

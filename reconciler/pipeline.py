@@ -142,7 +142,7 @@ class Reconciler:
         """Survey everybody; where exactly one master of the right pool answers, read the pool and remember it."""
         now = self.port.now()
         incident = self.folder.incident()
-        last_known = self._last_known()
+        last_known = self.last_known()
         seen = self.survey()
         certificates = self.folder.certificates(now=now)
         masters = [t for t in seen.testimonies if t.login is LoginAnswer.MASTER]
@@ -184,7 +184,8 @@ class Reconciler:
         finally:
             session.close()
 
-    def _last_known(self) -> PoolState | None:
+    def last_known(self) -> PoolState | None:
+        """The pool as it was last read from this machine."""
         path = Path(self.folder.last_known)
         if not path.exists():
             return None

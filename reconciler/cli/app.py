@@ -44,6 +44,10 @@ COMMANDS = {
         "Who ran what on a pool, when, and what came of it; with RUN its time line. Nothing is contacted.",
     ),
     "lock": ("lock.app", "Who works on a pool: show the locks, or remove a dead run's lease."),
+    "pause": (
+        "pause.pause",
+        "Let every run leave a pool, or one VM, alone: it is looked at and planned, and nothing is done.",
+    ),
     "lab": ("lab.app", "A simulated pool to try everything on: powered, cut and broken at will."),
 }
 """Name -> where it is (in this package), and the first line of its own help."""

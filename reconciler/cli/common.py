@@ -33,6 +33,10 @@ SignedOption = Annotated[
 SignersOption = Annotated[
     Path | None, typer.Option("--allowed-signers", help="With --require-signed: SSH allowed signers file.")
 ]
+MaxActionsOption = Annotated[
+    int | None,
+    typer.Option("--max-actions", min=0, metavar="N", help="Do at most N actions; the others are withheld."),
+]
 StateOption = Annotated[
     Path | None,
     typer.Option("--state-dir", help="Where locks, certificates and journals are kept.", envvar="XENREC_STATE_DIR"),

@@ -40,6 +40,9 @@ class StatusFormat(StrEnum):
 def status(
     path: PathArgument,
     form: Annotated[StatusFormat, typer.Option("--format", help="text or json.")] = StatusFormat.TEXT,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Every testimony with its source, and how long it took.")
+    ] = False,
     repo: RepoOption = None,
     revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
@@ -71,6 +74,7 @@ def status(
                 ascii=s.ascii,
                 color=s.color,
                 next_command=command,
+                verbose=verbose,
             )
         )
     raise typer.Exit(plan_code(plan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 
 from reconciler import rooms
 from reconciler.cli.common import (
+    MaxActionsOption,
     PathArgument,
     RepoOption,
     RevisionOption,
@@ -161,6 +163,7 @@ def plan(
     unattended: Annotated[
         bool, typer.Option("--unattended", help="Plan with the limits of an unattended run.")
     ] = False,
+    max_actions: MaxActionsOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what was left alone, and why.")] = False,
     repo: RepoOption = None,
     revision: RevisionOption = "HEAD",
@@ -174,6 +177,8 @@ def plan(
     """
     try:
         found = load(path, repo, revision, signed=signed, signers=signers)
+        if max_actions is not None and snapshot:
+            raise Stop(Exit.USAGE, "--max-actions is about a run, and --snapshot plans without one", "leave one out")
         if len(found) > 1 and (out or snapshot):
             raise Stop(Exit.USAGE, "--out and --snapshot are about one pool", "name one manifest")
     except Stop as stop:
@@ -183,7 +188,9 @@ def plan(
         try:
             with troubles():
                 wanted = wanted_of(loaded)
-                made, state = _make(wanted, snapshot, state_dir, failback=failback, unattended=unattended)
+                made, state = _make(
+                    wanted, snapshot, state_dir, failback=failback, unattended=unattended, most=max_actions
+                )
                 if out is not None:
                     _write(out, made)
                 say(show_plan(made, form, wanted=wanted, state=state, verbose=verbose))
@@ -197,10 +204,17 @@ def plan(
 
 
 def _make(
-    wanted: Wanted, snapshot: Path | None, state_dir: Path | None, *, failback: bool, unattended: bool
+    wanted: Wanted,
+    snapshot: Path | None,
+    state_dir: Path | None,
+    *,
+    failback: bool,
+    unattended: bool,
+    most: int | None,
 ) -> tuple[Plan, PoolState | None]:
     if snapshot is None:
         rec = reconciler(wanted, state_dir, failback=failback, attended=not unattended)
+        rec.allowance = replace(rec.allowance, max_actions=most)
         look = rec.observe()
         return rec.plan_of(look), look.state or look.last_known
     return rooms.plan_capture(wanted, snapshot, failback=failback, attended=not unattended)

@@ -34,8 +34,10 @@ def status_text(
     ascii: bool = False,
     color: bool = False,
     next_command: str = "",
+    verbose: bool = False,
 ) -> str:
-    """The members as a table, each with the reason for its verdict; then what a plan would do, if one is given."""
+    """The members as a table, each with the reason for its verdict; then what a plan would do, if one is given, and
+    what must not be forgotten. With `verbose` every testimony, with its source."""
     page = Page(width=width, ascii=ascii, color=color)
     page.line((headline(pool, diagnosis), "bold"))
     if plan is None or not plan.actions:
@@ -67,6 +69,9 @@ def status_text(
             page.columns(*row[:-1], (row[-1], style), widths=widths[:-1])
         if judged is not None:
             page.line((judged.why, "dim"), indent=4, hang=6)
+            if verbose and (t := survey.of(name)) is not None:
+                for line in testimony_lines(t):
+                    page.line(line, indent=6, hang=8)
             if judged.certificate is not None:
                 page.line(proof(judged.certificate, survey.at), indent=4, hang=6)
             if judged.voided is not None:
@@ -75,6 +80,8 @@ def status_text(
     page.line((f"Asked at {words.utc(survey.at)}, in {words.lasting(survey.took)}.", "dim"))
     if plan is not None:
         page.line(("Plan: ", "bold"), words.counted(plan) + ".", hang=2)
+        for reminder in plan.reminders:
+            page.line(("Remember: ", "bold"), words.clean(reminder), hang=2)
     page.next(next_command, indent=0)
     return page.render()
 
@@ -91,6 +98,33 @@ def _row(t: Testimony, diagnosis: Diagnosis, survey: Survey) -> tuple[str, ...]:
     if t.bmc is BmcPower.NONE or (t.bmc is BmcPower.UNKNOWN and t.answers):
         bmc = "-"  # none declared, or not asked because the host itself answers
     return (words.name(t.name), t.address, role, _leader(t, survey), answers, bmc, verdict)
+
+
+def testimony_lines(t: Testimony) -> list[str]:
+    """Every testimony about one member, each with its source; what was not asked is left out."""
+    said = {
+        LoginAnswer.MASTER: "accepted, as a master's",
+        LoginAnswer.SLAVE: f"refused, for it is a member of {t.follows}",
+        LoginAnswer.EMERGENCY: "refused by a host in emergency mode",
+        LoginAnswer.REJECTED: "rejected",
+        LoginAnswer.UNTRUSTED: "not tried: its certificate is not the one that the manifest trusts",
+        LoginAnswer.REFUSED: "connection refused",
+        LoginAnswer.SILENT: "no answer",
+        LoginAnswer.STRANGE: "an answer that is not XAPI's",
+    }[t.login]
+    detail = f" ({words.clean(t.detail)})" if t.detail else ""
+    found = [f"login: {said}{detail}, after {words.lasting(t.took)}"]
+    if t.tcp is not None:
+        found.append(f"TCP: {'takes connections' if t.tcp else 'takes no connection'}")
+    if t.local_login is not None:
+        found.append(f"local session: {'given' if t.local_login else 'refused'}")
+    if t.is_emergency is not None:
+        found.append(f"emergency mode: {'yes' if t.is_emergency else 'no'}")
+    if t.reaches_master is not None:
+        found.append(f"its master: {'reached' if t.reaches_master else 'lost (a read of the database hangs)'}")
+    if t.bmc is not BmcPower.NONE and t.bmc_detail != "not asked":
+        found.append(f"BMC: {t.bmc} ({words.clean(t.bmc_detail)})")
+    return found
 
 
 def _leader(t: Testimony, survey: Survey) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli import attest, fence
+from reconciler.cli import attest, fence, pause
 from reconciler.cli import common as cli_common
 from tests.docs.world import Terminal
 
@@ -51,15 +51,16 @@ class Desk:
         file.write_text(text.replace(old, new))
 
     def journal(self) -> list[dict[str, Any]]:
-        """Every line of every journal, by run."""
-        files = sorted(Path(self.terminal.env["XENREC_STATE_DIR"]).glob("*/runs/*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        """Every line of every journal, by the lab's time."""
+        files = Path(self.terminal.env["XENREC_STATE_DIR"]).glob("*/runs/*.jsonl")
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return sorted(lines, key=lambda line: line["at"])
 
 
 @pytest.fixture(name="desk")
 def at_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     terminal = Terminal(tmp_path, monkeypatch)
-    for room in (attest, fence):
+    for room in (attest, fence, pause):
         monkeypatch.setattr(room, "operator", lambda: "op@desk")
     plain = cli_common.screen
 

@@ -1,0 +1,85 @@
+"""xenrec pause: leave a pool, or one VM, alone for a while; who said so, why, and until when."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from reconciler import people
+from reconciler.cli.common import PathArgument, StateOption, Stop, fail, one, reconciler, say, troubles
+from reconciler.cli.exits import Exit
+from reconciler.pipeline import Reconciler
+from reconciler.rooms import operator
+from reconciler.views.words import clean, utc
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def pause(
+    path: PathArgument,
+    vm: Annotated[str | None, typer.Option("--vm", metavar="NAME", help="This VM only, by name or uuid.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Until then, as in 2026-12-20T18:00Z.")
+    ] = None,
+    lasting: Annotated[str | None, typer.Option("--for", metavar="TIME", help="For so long: 30m, 2h, 3d.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever is told to wait.")] = "",
+    listing: Annotated[bool, typer.Option("--list", help="List the pauses that hold.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="End the pause of the pool, or with --vm of the VM.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --clear: end every pause.")] = False,
+    state_dir: StateOption = None,
+) -> None:
+    """Let every run leave a pool, or one VM, alone: it is looked at and planned, and nothing is done.
+
+    It is kept on this machine: another machine's runs know nothing of it. A freeze in the manifest holds everywhere.
+    """
+    try:
+        with troubles():
+            wanted = one(path)
+            rec = reconciler(wanted, state_dir)
+            if sum((listing, clear, bool(until or lasting))) > 1:
+                raise Stop(Exit.USAGE, "--list, --clear and a time are three different things", "choose one")
+            if listing:
+                _list(rec)
+                return
+            if clear:
+                gone = people.unpause(rec, by=operator(), vm=vm, everything=everything)
+                for held in gone:
+                    say(f"ended: {clean(str(held))}")
+                if not gone:
+                    say("there was no such pause")
+                return
+            if everything:
+                raise Stop(Exit.USAGE, "--all goes with --clear", f"xenrec pause {path} --clear --all")
+            if not reason.strip():
+                raise Stop(Exit.USAGE, "say why", f"xenrec pause {path} --for 2h --reason 'storage work'")
+            made = people.pause(rec, by=operator(), reason=reason.strip(), until=_end(rec, until, lasting), vm=vm)
+            if isinstance(made, str):
+                raise Stop(Exit.USAGE, made, f"xenrec pause {path} --for 2h --reason '...'")
+    except Stop as stop:
+        fail(stop)
+    say(f"{'the pool' if made.vm is None else f'VM {clean(made.vm)}'} is left alone until {utc(made.until)}")
+
+
+def _end(rec: Reconciler, until: str | None, lasting: str | None) -> float:
+    """When the pause ends, in UTC seconds. Raises Stop."""
+    if (until is None) is (lasting is None):
+        raise Stop(Exit.USAGE, "until when?", "give --until 2026-12-20T18:00Z, or --for 2h")
+    if until is not None:
+        found = people.moment_of(until)
+        if found is None:
+            raise Stop(Exit.USAGE, f"{clean(until)!r} is not a time with its zone", "write 2026-12-20T18:00Z")
+        return found
+    match = re.fullmatch(r"([0-9]{1,4})([mhd])", (lasting or "").strip())
+    if match is None or not float(match[1]):
+        raise Stop(Exit.USAGE, f"{clean(lasting or '')!r} is not a time", "write for example --for 2h")
+    return rec.port.now() + float(match[1]) * _UNITS[match[2]]
+
+
+def _list(rec: Reconciler) -> None:
+    held = rec.folder.memory.pauses(now=rec.port.now())
+    for one_pause in held:
+        say(clean(str(one_pause)))
+    if not held:
+        say("nothing is paused")
