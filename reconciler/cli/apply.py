@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from reconciler.cli.board import Board
 from reconciler.cli.common import (
+    MaxActionsOption,
     RepoOption,
     RevisionOption,
     Screen,
@@ -53,6 +55,7 @@ def apply(
         typer.Option("--attest-dead", metavar="HOST", help="You saw that HOST is powered off: you will type its name."),
     ] = None,
     failback: Annotated[bool, typer.Option("--failback", help="Hand mastership back to the declared master.")] = False,
+    max_actions: MaxActionsOption = None,
     form: Annotated[Format, typer.Option("--format", help="text, json or markdown.")] = Format.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
     repo: RepoOption = None,
@@ -99,6 +102,7 @@ def apply(
                     failback=failback,
                     progress=board.event,
                 )
+                rec.allowance = replace(rec.allowance, max_actions=max_actions)
                 with rec.folder.lock(run=rec.run, since=rec.port.now()):
                     if attest_dead:
                         _attest(rec, attest_dead, s)
