@@ -12,7 +12,8 @@ from typing import Any
 from reconciler.lab import Lab, result_type, wire
 from tests.lab.recordings.pool import build
 from tests.lab.recordings.recording import CONTINUES, Line, Recording, names, read
-from tests.lab.recordings.replay import LOGINS, Replay, Sent
+from tests.lab.recordings.replay import LOGINS, Replay
+from tests.lab.recordings.sent import Sent
 from tests.lab.recordings.signals import Signals
 from tests.lab.recordings.values import Names, differences, short
 
