@@ -42,6 +42,13 @@ class XapiFailure(Fault):
         return f"{self.code} [{'; '.join(self.params)}]"
 
 
+def without(fault: Fault, secret: str) -> Fault:
+    """The same fault, with the secret left out of what the other side repeated to us."""
+    if isinstance(fault, XapiFailure) and secret and any(secret in param for param in fault.params):
+        return XapiFailure(fault.code, *(param.replace(secret, "***") for param in fault.params))
+    return fault
+
+
 class TransportFault(Fault):
     """No XAPI answer. `sent`: the request may have reached the other side and may have taken effect."""
 

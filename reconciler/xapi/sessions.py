@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from importlib import metadata
 
-from reconciler.core.port import Fault, FaultKind, Json, Port, Session, TransportFault, XapiFailure
+from reconciler.core.port import Fault, FaultKind, Json, Port, Session, TransportFault, XapiFailure, without
 from reconciler.xapi.methods import is_pure_read
 
 LOGIN = "session.login_with_password"
@@ -101,7 +101,11 @@ class PoolSessions:
         return XapiSession(self._port, address, "session.local_logout", log_in, deadline)
 
     def _open(self, address: str, method: str, rest: tuple[str, ...], deadline: float) -> str:
-        ref = self._port.call(address, method, (self._username, self._password(), *rest), deadline=deadline)
+        password = self._password()
+        try:
+            ref = self._port.call(address, method, (self._username, password, *rest), deadline=deadline)
+        except XapiFailure as failure:
+            raise without(failure, password) from None
         if not isinstance(ref, str) or not ref:
             raise TransportFault(FaultKind.PROTOCOL, f"{address}: answered a login with no session", sent=True)
         return ref
