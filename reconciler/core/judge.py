@@ -271,7 +271,8 @@ def lost_master_of(
 ) -> tuple[str | None, str, tuple[str, ...]]:
     """(name of the declared master that is lost, its address, all addresses followed) when nobody accepts logins.
 
-    Members in emergency mode don't say whom they follow: then the last known database, then the manifest, tells.
+    Members in emergency mode don't say whom they follow: then the last known database, then the manifest, tells; but a
+    member that answers as one is not the lost master, whoever says so.
     """
     followed = Counter(t.follows for t in answering if t.follows)
     addresses = tuple(sorted(followed))
@@ -283,7 +284,8 @@ def lost_master_of(
         for member in wanted.members:
             if uuid_of(member, known) == known.master.uuid:
                 return member.name, member.address, ()
-    if wanted.master and (member := wanted.member(wanted.master.host)):
+    here = {t.name for t in answering}
+    if wanted.master and (member := wanted.member(wanted.master.host)) and member.name not in here:
         return member.name, member.address, ()
     return None, "", ()
 
@@ -391,7 +393,7 @@ def _masterless(
             told + ("does not answer at all any more" if vanished else "does not accept logins yet"),
             judged,
             lost_master=incident.lost_master,
-            remedy="" if vanished else f"that is never sent twice, only watched: xenrec apply {wanted.source}",
+            remedy="" if vanished else f"that is never sent twice, only watched: xenrec apply {wanted.argument}",
         )
     if brake := brake_reason(wanted, survey):
         return Diagnosis(
@@ -419,7 +421,7 @@ def _masterless(
             "reached it",
             judged,
             lost_master=name,
-            remedy=f"wait half a minute, then: xenrec plan {wanted.source or 'MANIFEST'}",
+            remedy=f"wait half a minute, then: xenrec plan {wanted.argument}",
         )
     if reach:
         return Diagnosis(
@@ -470,7 +472,19 @@ def _masterless(
     )
     return Diagnosis(
         Situation.LOST,
-        f"the master {shown} is lost: it answers nobody" + (f" ({seen})" if seen else ""),
+        (f"the master {shown} is lost: it answers nobody" if address else "nobody accepts logins")
+        + (f" ({seen})" if seen else ""),
         judged,
         lost_master=name,
+        remedy=_who_was_it(wanted, address) if name is None else "",
+    )
+
+
+def _who_was_it(wanted: Wanted, address: str) -> str:
+    """The next step where nobody declared is known to be the lost master."""
+    if address:
+        return f"declare the host at {address} under spec.members"
+    return (
+        "the members don't say whom they follow and this machine never read the pool: set spec.master.host in "
+        f"{wanted.source or 'the manifest'} to the host that was master"
     )

@@ -99,7 +99,7 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
                 action,
                 f"{sent.candidate} was already told to become master in run {sent.run}: a second promotion would make "
                 "two masters",
-                f"xenrec status {bench.wanted.source}",
+                f"xenrec status {bench.wanted.argument}",
             )
         bench.say(action, f"{candidate.name} was told already: watching")
         return watch(bench, action, candidate, sent, sure=False)
@@ -109,12 +109,31 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
     if isinstance(local, Done):
         return local
     try:
-        # The last thing before the call, and asked anew: between survey and now the old master may have come back.
+        # Between survey and now somebody else may have promoted: another machine with this manifest, or a person.
+        if taken := _taken(bench, survey, candidate, lost):
+            return refused(action, taken, "plan again")
+        # The last thing before the call, and asked anew: the old master may have come back.
         if doubt := prover.doubt(action, fresh=True):
             return refused(action, doubt.why, doubt.remedy)
         return _transition(bench, action, candidate, lost, local)
     finally:
         local.close()
+
+
+def _taken(bench: Bench, survey: Survey, candidate: Member, lost: Member) -> str:
+    """Who of those that answered the survey acts as a master by now, or follows one; "" if all are as they were."""
+    for t in survey.testimonies:
+        if not t.answers or t.name == lost.name:
+            continue
+        seen = look(bench, t.address)
+        seen.close()
+        if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED):
+            return f"{t.name} {seen}"
+        if seen.answer is LoginAnswer.SLAVE and not same_address(seen.follows, lost.address):
+            return f"{t.name} follows {bench.name_at(seen.follows)} by now"
+        if t.name == candidate.name and not seen.answers:
+            return f"the candidate {candidate.name} {seen}"
+    return ""
 
 
 def _local_session(bench: Bench, action: Action, candidate: Member) -> Session | Done:
@@ -204,7 +223,7 @@ def watch(bench: Bench, action: Action, member: Member, sent: Incident | None, *
             return failed(
                 action,
                 f"{member.name} follows {bench.name_at(seen.follows)}: another master is alive there",
-                f"xenrec plan {bench.wanted.source}",
+                f"xenrec plan {bench.wanted.argument}",
             )
         now = bench.port.now()
         member_still = not restarted and seen.answer in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)

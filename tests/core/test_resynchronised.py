@@ -89,3 +89,15 @@ def test_a_hand_over_goes_on_without_what_is_withheld_and_does_not_wait_for_it()
     )
     assert verbs(plan) == ["designate-master xen01"]
     assert plan.actions[0].follows == ()
+
+
+def test_a_member_that_answers_is_not_taken_for_the_lost_master() -> None:
+    """Found by soak seed 896: the manifest's wish was taken for the truth, and the pool for a tangle."""
+    told = make_plan(
+        wanted(master=MasterWish("xen03")),
+        survey({"xen01": "silent", "xen02": "emergency", "xen03": "emergency"}, master=None),
+        now=NOW,
+    ).diagnosis
+    assert told.lost_master is None
+    assert told.why == "nobody accepts logins (in emergency mode: xen02 and xen03)"
+    assert "set spec.master.host in pool.yaml to the host that was master" in told.remedy

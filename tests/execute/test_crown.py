@@ -617,3 +617,18 @@ def test_a_session_that_ended_before_a_hand_over_is_not_a_reason_to_send_it_twic
     rig.world.fail("pool.designate_new_master", "SESSION_INVALID", "OpaqueRef:s")
     assert rig.run(DESIGNATE)[DESIGNATE.id].result is Result.FAILED
     assert rig.world.count("pool.designate_new_master") == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [("master", "xen03 accepts logins as a master"), ("slave:10.0.0.9", "xen03 follows 10.0.0.9 by now")],
+)
+def test_whoever_promoted_meanwhile_is_noticed_before_the_call(certified: Rig, role: str, words: str) -> None:
+    """Found by soak seed 44: another machine did its whole run between our survey and our call."""
+    world = certified.world
+    world.at("session.slave_local_login_with_password", lambda: setattr(world.host("xen03"), "role", role))
+    done = promote_only(certified)
+    assert done.result is Result.REFUSED
+    assert words in done.why
+    assert world.promotions == 0
+    assert certified.store.sent is None

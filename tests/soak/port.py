@@ -129,6 +129,8 @@ class SoakPort(LabPort):
         due = {step[0] for step in self._begin(agent, f"agent:{action}", ())}
         if action in ("off", "reboot"):
             self.watch.fence(options.get("plug", ""))
+        else:
+            self.watch.sight.power_read[options.get("plug", "")] = self.watch.number
         if "lose-request" in due:
             self.wait(deadline)
             return AgentRun(None, "", "")

@@ -57,6 +57,7 @@ class Sight:
     answers_since: dict[str, int] = field(default_factory=dict)
     acts_since: dict[str, int] = field(default_factory=dict)
     probed: dict[str, int] = field(default_factory=dict)
+    power_read: dict[str, int] = field(default_factory=dict)
     written: int = 0
     read: dict[tuple[str, str], int] = field(default_factory=dict)
     surveyed_low: bool = False
@@ -66,17 +67,29 @@ class Sight:
 class Watch:
     """Judges the calls of one actor. A new run (`begin`) forgets what the one before read, for I7."""
 
-    def __init__(self, lab: Lab, wanted: Wanted, source: str, name: str, promoted: list[str]) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        wanted: Wanted,
+        source: str,
+        name: str,
+        promoted: list[tuple[str, str]],
+        attested: dict[str, float],
+    ) -> None:
         self.lab = lab
         self.wanted = wanted
         self.source = source
         self.name = name
         self.promoted = promoted
+        """(actor, host) of every promotion that was sent."""
+        self.attested = attested
+        """Hosts that a person swore will stay off, and until when: powered on unseen, that word was broken."""
         self.start = lab.now
         self.found: list[Violation] = []
         self.begun: list[tuple[float, str, str]] = []
         """(time, VM uuid, host name) of every start that was sent."""
         self.sight = Sight()
+        self.has_read = False
         self.number = 0
         self.attended = True
         self.wishes = self._resolve()
@@ -140,6 +153,10 @@ class Watch:
         since, looked = self.sight.answers_since.get(host.name), self.sight.probed.get(host.name)
         return since is not None and looked is not None and since <= looked
 
+    def _sworn_off(self, host: LabHost) -> bool:
+        """A person swore that it stays off, and nothing shows us otherwise."""
+        return self.attested.get(host.name, 0.0) > self.lab.now and not self.lab.reaches(self.source, host)
+
     def _db(self, address: str) -> Any:
         host = self.lab.at(address)
         if host is None or not self.answers(host) or host.toolstack is None or not host.toolstack.is_master:
@@ -158,6 +175,7 @@ class Watch:
                 self.sight.read[bare.split(".")[0], str(params[1])] = self.number
             elif bare.endswith((".get_all_records", ".get_all")):
                 self.sight.read[bare.split(".")[0], "*"] = self.number
+                self.has_read = self.has_read or bare == "VM.get_all_records"
             return
         if bare in UNJUDGED:
             return
@@ -188,7 +206,8 @@ class Watch:
             self.blame("level", f"sends {bare} ({level.word}) in a run that may go as far as {limit.word}")
         if level >= Level.MOVE and self.sight.surveyed_low:
             self.blame("I6", f"sends {bare} although too few members answered its last survey")
-        if level > Level.METADATA and any(h.ha_armed for h in self.lab.hosts.values()):
+        # Only the database says that HA is on: one who never read it leaves it to XAPI, which refuses the promotion.
+        if level > Level.METADATA and self.has_read and any(h.ha_armed for h in self.lab.hosts.values()):
             self.blame("I9", f"sends {bare} though HA is on")
 
     def _strike(self, name: str) -> None:
@@ -204,7 +223,8 @@ class Watch:
         self._strike(name)
         if self._seen(host):
             self.blame("fence", f"fences {name}, which answers")
-        if name not in self.sight.probed or self.sight.probed[name] <= self.sight.written:
+        looked = max(self.sight.probed.get(name, -1), self.sight.power_read.get(name, -1))
+        if looked <= self.sight.written:
             self.blame("I7", f"fences {name} without looking at it after its last write")
         self.sight.written = self.number
 
@@ -223,20 +243,21 @@ class Watch:
                 and h.toolstack.master_address == host.address
                 and self.lab.reaches(h.name, host)
             ]
-            acting = ts is not None and ts.is_master and ts.alive and not host.hung
+            acting = ts is not None and ts.is_master and ts.alive and not host.hung and not self._sworn_off(host)
             began = self.sight.acts_since.get(host.name, self.number)
             if acting and began <= self.sight.probed.get(host.name, -1):
                 self.blame("I2", f"promotes {candidate.name} while {host.name} acts as master")
             elif acting and followers and began < self.number:
                 self.blame("I2", f"promotes {candidate.name} while {host.name} is the master of {followers}")
-            if host.role == "master" and host.powered and host.name in self.promoted:
+            if host.role == "master" and host.powered and host.name in {told for _, told in self.promoted}:
                 self.blame("I3", f"promotes {candidate.name} after {host.name}, which has power")
-        if candidate.role == "master":
+        # Told by another machine it may be: both chose the same one, and the call changes nothing then.
+        if candidate.role == "master" and (self.name, candidate.name) in self.promoted:
             self.blame("I3", f"promotes {candidate.name}, which was told already")
         unseen = [m.name for m in self.wanted.members if self.sight.probed.get(m.name, -1) <= self.sight.written]
         if unseen:
             self.blame("I7", f"promotes {candidate.name} without asking {unseen} after its last write")
-        self.promoted.append(candidate.name)
+        self.promoted.append((self.name, candidate.name))
 
     def _recovery(self, address: str, params: Sequence[Any]) -> None:
         """Whoever is asked wins: a second master is demoted and its VMs may be killed."""

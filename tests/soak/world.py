@@ -10,8 +10,8 @@ from typing import Any
 
 from reconciler.core.evidence import Situation
 from reconciler.core.guard import Allowance
-from reconciler.core.plan import Outcome, Plan
-from reconciler.core.wanted import SelectorKind, Wanted, WantedState
+from reconciler.core.plan import Outcome, Plan, Verb
+from reconciler.core.wanted import MemberState, SelectorKind, Wanted, WantedState
 from reconciler.execute.lease import LeaseBusy
 from reconciler.lab import Lab, Release, Seed, Timing
 from reconciler.pipeline import Approval, Reconciler
@@ -40,7 +40,7 @@ class Actor:
         self.name = "AB"[number]
         self.world = world
         self.folder = folder
-        self.watch = Watch(world.lab, world.wanted, SOURCES[number], self.name, world.promoted)
+        self.watch = Watch(world.lab, world.wanted, SOURCES[number], self.name, world.promoted, world.attested)
         self.port = SoakPort(
             world.lab, SOURCES[number], self.watch, world.perform, lambda t: world.say(f"{self.name}  {t}")
         )
@@ -105,6 +105,8 @@ class Actor:
         self.port.fate = Fate()
         self.watch.begin(attended=True)
         got = self.reconciler().attest(host, by="op@desk", reason="seen powered off", lifetime=lifetime)
+        if not isinstance(got, str):
+            self.world.attested[host] = got.expires_at
         self.world.say(f"{self.name} xenrec attest {host}: {got if isinstance(got, str) else 'recorded'}")
 
     def _tell(self, plan: Plan) -> None:
@@ -141,7 +143,8 @@ class World:
         self.names = list(self.lab.hosts)
         self.start = self.lab.now
         self.wanted: Wanted = random_wanted(self.lab, schedule.manifest)
-        self.promoted: list[str] = []
+        self.promoted: list[tuple[str, str]] = []
+        self.attested: dict[str, float] = {}
         self.operator = Operator(self.lab, self.say)
         self.actors = [Actor(self, number, self.folder / name) for number, name in enumerate("AB")]
         self.converged: list[Violation] = []
@@ -265,7 +268,17 @@ class World:
         if situation is not Situation.MANAGED:
             if not plan.diagnosis.why or not (plan.diagnosis.remedy or plan.withheld or plan.notes):
                 self._unrest(f"{situation}, and no next step: {plan.diagnosis.why}")
-            if not braked and not any(h.ha_armed for h in self.lab.hosts.values()) and self._free():
+            # A host that booted beside no master takes no connection (recordings 09, 14), and a machine that never read
+            # the pool can't know who was its master: both are told.
+            deaf = any(h.up and not self.actors[0].watch.answers(h) for h in self.lab.hosts.values())
+            unknown = plan.diagnosis.lost_master is None and not self.actors[0].watch.has_read
+            if (
+                up
+                and not (deaf or unknown)
+                and not braked
+                and not any(h.ha_armed for h in self.lab.hosts.values())
+                and self._free()
+            ):
                 self._unrest(f"{situation} though everything is repaired: {plan.diagnosis.why}")
             return
         for held in plan.withheld:
@@ -277,19 +290,25 @@ class World:
         self._prove_wishes(plan)
 
     def _free(self) -> bool:
-        """The run may go as far as it takes."""
-        return self.wanted.policy.attended.word == "crown"
+        """Nothing of the manifest's keeps a run from getting the pool back."""
+        active = all(m.state is MemberState.ACTIVE for m in self.wanted.members)
+        return active and self.wanted.policy.attended.word == "crown"
 
     def _prove_wishes(self, plan: Plan) -> None:
         told = {u.target.uuid for u in plan.unmet} | {h.action.target.uuid for h in plan.withheld}
         told |= {k.target.uuid for k in plan.kept if "somebody is at it" in k.why}
+        waits = any(h.action.verb in (Verb.AWAIT_MEMBERS, Verb.RECOVER_MEMBERS) for h in plan.withheld)
+        db = next((h.toolstack.db for h in self.lab.masters() if h.toolstack is not None), None)
+        recorded = {} if db is None else {r["uuid"]: r["power_state"] for r in db.tables["VM"].values()}
         for uuid, wish in self.actors[0].watch.wishes.items():
             if uuid in told or wish.kind is not SelectorKind.UUID or wish.value in {u.target.name for u in plan.unmet}:
                 continue
             copies = [c for c in self.lab.world.copies(uuid) if not c.paused]
-            if wish.state is WantedState.RUNNING and len(copies) != 1:
+            if wish.state is WantedState.RUNNING and len(copies) != 1 and not waits:
                 self._unrest(f"{uuid} is declared running, runs on {[c.host for c in copies]}, and the plan is silent")
-            if wish.state in (WantedState.HALTED, WantedState.SUSPENDED) and copies:
+            # One that runs although the pool has it as halted is known to nobody who asks the pool.
+            known = recorded.get(uuid) in ("Running", "Paused")
+            if wish.state in (WantedState.HALTED, WantedState.SUSPENDED) and copies and known and not waits:
                 self._unrest(f"{uuid} is declared {wish.state}, runs on {copies[0].host}, and the plan is silent")
 
 
