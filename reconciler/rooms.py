@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -118,7 +119,8 @@ def load(
         if signed:
             revision = require_signed(repo, revision, signers)
         commit, files = read_manifests(repo, revision, None if path == "." else path)
-        return load_many(((content, f"{commit[:12]}:{name}") for name, content in files), commit=commit)
+        found = load_many(((content, f"{commit[:12]}:{name}") for name, content in files), commit=commit)
+        return [replace(one, wanted=replace(one.wanted, repo=str(repo))) if one.wanted else one for one in found]
 
 
 def load_one_bad(path: str) -> list[Loaded]:

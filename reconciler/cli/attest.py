@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from reconciler import people
-from reconciler.cli.common import PathArgument, StateOption, Stop, fail, note, one, reconciler, say, troubles
+from reconciler.cli.common import (
+    PathArgument,
+    RepoOption,
+    RevisionOption,
+    StateOption,
+    Stop,
+    fail,
+    note,
+    one,
+    reconciler,
+    say,
+    troubles,
+)
 from reconciler.cli.exits import Exit
 from reconciler.pipeline import Reconciler
 from reconciler.rooms import operator
@@ -40,6 +52,8 @@ def attest(
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the certificates: held, expired and void.")] = False,
     revoke: Annotated[bool, typer.Option("--revoke", help="Take your word about HOST back.")] = False,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
 ) -> None:
     """Attest that a host is dead, so that its VMs may be started elsewhere or another host made master.
@@ -48,7 +62,7 @@ def attest(
     """
     try:
         with troubles():
-            wanted = one(path)
+            wanted = one(path, repo, revision)
             rec = reconciler(wanted, state_dir)
             if sum((listing, revoke, dead, file is not None)) > 1:
                 raise Stop(Exit.USAGE, "--dead, --from, --list and --revoke are four different things", "choose one")

@@ -49,7 +49,7 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
             )
         elif one.standing in (Standing.ASTRAY, Standing.REJOINING):
             found.append(
-                Doubt(one, f"{one.thing.name} has not rejoined: {one.why}", f"xenrec status {wanted.source}".strip())
+                Doubt(one, f"{one.thing.name} has not rejoined: {one.why}", f"xenrec status {wanted.argument}".strip())
             )
         elif one.standing in (Standing.SILENT, Standing.SUSPECT) and not one.host.enabled:
             if one.member and one.member.state == "maintenance" and not _guests_on(one, state):

@@ -30,7 +30,7 @@ class Draft:
 
 def attest_command(wanted: Wanted, host: str) -> str:
     """The command that obtains an attested certificate for a host."""
-    manifest = wanted.source or "MANIFEST"
+    manifest = wanted.argument
     return f"xenrec attest {manifest} {host} --dead --reason 'seen powered off' --for 30m"
 
 
@@ -41,7 +41,7 @@ def look_and_attest(wanted: Wanted, host: str) -> str:
 
 def apply_command(wanted: Wanted, *options: str) -> str:
     """The apply command with options."""
-    return " ".join(["xenrec apply", wanted.source or "MANIFEST", *options])
+    return " ".join(["xenrec apply", wanted.argument, *options])
 
 
 def toolstack_command(stand: Stand) -> str:

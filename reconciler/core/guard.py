@@ -203,7 +203,7 @@ def ceiling(fresh: Plan, approved: Plan) -> Plan:
 
 def apply_again(plan: Plan) -> str:
     """The command that plans and approves anew."""
-    return f"xenrec apply {plan.source or 'MANIFEST'}"
+    return f"xenrec apply {plan.argument or plan.source or 'MANIFEST'}"
 
 
 _FARED = {

@@ -144,7 +144,7 @@ def withheld_by(
 
     `state` is the pool as read now, `known` the one last known where there is none.
     """
-    manifest = wanted.source or "MANIFEST"
+    manifest = wanted.argument
     if paused := paused_words(pauses, action, now):
         vm = f" --vm {paused[1]}" if paused[1] else ""
         return paused[0], f"xenrec pause {manifest}{vm} --clear"

@@ -186,6 +186,8 @@ class Plan:
     source: str = ""
     digest: str = ""
     commit: str | None = None
+    argument: str = ""
+    """What names the manifest on a command line."""
     last_known_at: float | None = None
     differences: tuple[tuple[str, str], ...] = ()
     """(thing, field by field difference) for people; made with deepdiff, only where objects differ."""

@@ -44,6 +44,7 @@ def make_plan(
         diagnosis=diagnosis,
         certificates=tuple(j.certificate for j in diagnosis.members if j.certificate is not None),
         source=wanted.source,
+        argument=wanted.argument,
         digest=wanted.digest,
         commit=wanted.commit,
         failback=failback,

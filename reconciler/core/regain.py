@@ -85,7 +85,7 @@ def plan_regain(
         draft.hold(
             promote,
             "XAPI's own HA is on in this pool, and it chooses a new master by itself",
-            f"wait and look: xenrec status {wanted.source}",
+            f"wait and look: xenrec status {wanted.argument}",
         )
         return Regain(draft, candidate, lost)
     if dubious:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -261,6 +262,16 @@ class Wanted:
     """SHA-256 of the bytes that it was read from, hex."""
     commit: str | None = None
     """The Git commit that it was read from, when it was."""
+    repo: str | None = None
+    """The repository of that commit, as it was named on the command line."""
+
+    @property
+    def argument(self) -> str:
+        """What names this manifest on a command line, for the next command to type."""
+        if self.commit is None:
+            return shlex.quote(self.source) if self.source else "MANIFEST"
+        path = shlex.quote(self.source.partition(":")[2] or ".")
+        return f"{path} --repo {shlex.quote(self.repo or 'REPOSITORY')} --revision {self.commit[:12]}"
 
     def member(self, name: str) -> Member | None:
         """The member of that name."""

@@ -336,5 +336,5 @@ def _second_master(bench: Bench, prover: Prover, action: Action, others: Sequenc
         action,
         f"a second master: {told}, beside {name}",
         "decide which is right, then on that host only: xe pool-recover-slaves; "
-        f"then xenrec plan {bench.wanted.source}",
+        f"then xenrec plan {bench.wanted.argument}",
     )

@@ -342,7 +342,8 @@ class Executor:
     def _finish(self, outcome: Done, began: float) -> None:
         bench = self._bench
         took = bench.port.now() - began
-        outcome = replace(outcome, took=took)
+        again = f"xenrec plan {bench.wanted.argument}"
+        outcome = replace(outcome, took=took, remedy=outcome.remedy.replace("plan again", again))
         self._ended[outcome.action.id] = outcome
         bench.unanswered.discard(outcome.action.id)
         bench.say(outcome.action, f"{outcome.result}: {outcome.why}", outcome.result)

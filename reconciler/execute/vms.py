@@ -190,7 +190,7 @@ def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Re
             told = bench.explain(failure)
             if told.turn is Turn.RETRY:
                 return told
-            remedy = told.remedy or f"xenrec plan {bench.wanted.source}"
+            remedy = told.remedy or f"xenrec plan {bench.wanted.argument}"
             return failed(action, f"it cannot boot on {action.to.name}: {told.sentence}", remedy)
     return Ready(ref, host_ref, vm)
 

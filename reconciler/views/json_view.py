@@ -89,6 +89,7 @@ def plan_document(plan: Plan) -> Document:
         "last_known_at": words.rfc3339(plan.last_known_at),
         "failback": plan.failback,
         "source": plan.source,
+        "argument": plan.argument,
         "digest": plan.digest,
         "commit": plan.commit,
         "fingerprint": plan.fingerprint,

@@ -73,7 +73,7 @@ def plan_text(
     page.line(("Plan: ", "bold"), words.counted(plan) + ".", hang=2)
     command = apply_command
     if command is None:
-        command = f"xenrec apply {plan.source}" if plan.source and not plan.commit and plan.actions else ""
+        command = f"xenrec apply {plan.argument or plan.source}" if plan.source and plan.actions else ""
         if command and plan.failback:
             command += " --failback"
         if plan.withheld and not plan.actions and (plan.unmet or plan.notes):

@@ -54,7 +54,7 @@ def xe_runbook(plan: Plan, wanted: Wanted, state: PoolState | None = None) -> st
         lines += ["", *_text("At the end: every host enabled, every VM where it should be. And let xenrec prove it:")]
         lines += [desk.xe("host-list", "params=name-label,enabled,host-metrics-live")]
         lines += [desk.xe("vm-list", "is-control-domain=false", "params=name-label,power-state,resident-on")]
-        lines += _text(f"xenrec plan {plan.source or 'MANIFEST'}")
+        lines += _text(f"xenrec plan {plan.argument or plan.source or 'MANIFEST'}")
     return "\n".join(lines) + "\n"
 
 
