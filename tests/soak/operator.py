@@ -8,8 +8,21 @@ from typing import Any
 from reconciler.core.evidence import Situation
 from reconciler.core.plan import Plan
 from reconciler.lab import Lab, LabHost
+from reconciler.lab.faults import deed
 
-SOURCE = "desk"
+SOURCE = "operator"
+CALLS = {
+    "start": "xe VM.start vm:{vm} false false",
+    "stop": "xe VM.clean_shutdown vm:{vm}",
+    "kill": "xe VM.hard_shutdown vm:{vm}",
+    "suspend": "xe VM.suspend vm:{vm}",
+    "migrate": "xe VM.pool_migrate vm:{vm} host:{host} {{}}",
+    "disable": "xe host.disable host:{host}",
+    "enable": "xe host.enable host:{host}",
+    "block": "xe VM.add_to_blocked_operations vm:{vm} start maintenance",
+    "designate": "xe pool.designate_new_master host:{host}",
+}
+"""What people do, in the lab's words (lab/faults.py)."""
 
 
 class Operator:
@@ -26,50 +39,19 @@ class Operator:
         self.lab.settle([reply], self.lab.now + patience)
         return reply.value if reply.done and reply.failure is None and reply.transport is None else None
 
-    def _desk(self) -> tuple[LabHost, str] | None:
-        for host in self.lab.masters():
-            if self.lab.reaches(SOURCE, host):
-                session = self._ask(host, "session.login_with_password", "root", "lab", "1.0", "desk")
-                if session:
-                    return host, session
-        return None
-
     def do(self, what: str, vm: int, host: int) -> None:
-        """One thing that somebody does; it goes on in the pool after a few seconds of waiting."""
-        desk = self._desk()
-        if desk is None:
+        """One thing that somebody does at the acting master, without waiting for its end."""
+        picture = self.lab.describe()
+        guests, hosts = picture["vms"], list(self.lab.hosts)
+        words = CALLS[what]
+        if not guests and "{vm}" in words:
             return
-        master, session = desk
-        db = master.toolstack.db if master.toolstack is not None else None
-        if db is None:
-            return
-        guests = [
-            ref
-            for ref, r in sorted(db.tables["VM"].items())
-            if not (r["is_control_domain"] or r["is_a_template"] or r["is_a_snapshot"])
-        ]
-        hosts = sorted(db.tables["host"])
-        chosen, there = (guests[vm % len(guests)] if guests else ""), hosts[host % len(hosts)]
-        if not chosen and what not in ("disable", "enable", "designate"):
-            return
-        calls: dict[str, tuple[str, tuple[Any, ...]]] = {
-            "start": ("Async.VM.start", (chosen, False, False)),
-            "stop": ("Async.VM.clean_shutdown", (chosen,)),
-            "kill": ("Async.VM.hard_shutdown", (chosen,)),
-            "suspend": ("Async.VM.suspend", (chosen,)),
-            "migrate": ("Async.VM.pool_migrate", (chosen, there, {"live": "true"})),
-            "disable": ("Async.host.disable", (there,)),
-            "enable": ("Async.host.enable", (there,)),
-            "block": ("VM.add_to_blocked_operations", (chosen, "start", "maintenance")),
-            "designate": ("Async.pool.designate_new_master", (there,)),
-        }
-        method, params = calls[what]
+        chosen = guests[vm % len(guests)] if guests else {"uuid": "", "name": ""}
         if what in ("start", "migrate"):
-            self.started.append((self.lab.now, db.tables["VM"][chosen]["uuid"]))
-        got = self._ask(master, method, session, *params)
-        name = db.tables["VM"][chosen]["name_label"] if chosen in db.tables["VM"] else ""
-        place = db.tables["host"].get(there, {}).get("name_label", "")
-        self.say(f"   @ operator at {master.name}: {what} {name} {place}: {'ok' if got is not None else 'no'}")
+            self.started.append((self.lab.now, chosen["uuid"]))
+        command = words.format(vm=chosen["uuid"], host=hosts[host % len(hosts)])
+        self.say(f"   @ operator: {what} {chosen['name']}: {command}")
+        deed(self.lab, command.split(), lambda text: self.say(f"   @ {text}"))()
 
     # --- what a plan told them -----------------------------------------------------------------------------------
 

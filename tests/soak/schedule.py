@@ -12,7 +12,6 @@ from typing import Any
 Step = tuple[Any, ...]
 """("power-off", host), ("run", who, what, hits), …: world.py performs them, and its table is the list."""
 
-PAIRS = (("power-off", "power-on"), ("hang", "toolstack"), ("stop-toolstack", "toolstack"))
 WAITS = (0.5, 3.0, 8.0, 15.0, 31.0, 65.0, 130.0, 310.0, 650.0)
 OPERATIONS = (
     "start",
@@ -72,6 +71,8 @@ def generate(seed: int) -> Schedule:
         steps.append(("run", 0, rng.choice(("plan", "apply")), ()))
     if rng.random() < 0.8:
         steps.append(("wait", rng.choice(WAITS)))
+    if rng.random() < 0.3:
+        steps.append(("script", rng.randrange(1 << 20), rng.choice((2, 4, 6))))
     for _ in range(rng.randint(1, 5)):
         steps.append(_event(rng, pool.hosts))
     for _ in range(rng.randint(1, 3)):
@@ -112,7 +113,11 @@ def _event(rng: random.Random, hosts: int) -> Step:
         (0.5, ("stop-toolstack", host)),
         (0.5, ("bmc-silent", host)),
         (0.3, ("bmc-lies", host)),
-        (0.4, ("bmc-well", host)),
+        (0.3, ("bmc-answers", host)),
+        (0.2, ("bmc-honest", host)),
+        (0.4, ("slow", host, rng.choice((3.0, 20.0)))),
+        (0.4, ("backup", host)),
+        (0.3, ("memory", host)),
         (2.5, ("operator", rng.choice(OPERATIONS), rng.randrange(12), host)),
         (1.0, ("flap", host, rng.choice((1.0, 4.0, 20.0)))),
         (2.0, ("wait", rng.choice(WAITS))),

@@ -117,7 +117,7 @@ class Watch:
     def answers(self, host: LabHost) -> bool:
         """Its XAPI would answer this actor now."""
         ts = host.toolstack
-        return ts is not None and ts.api_up and not host.hung and self.lab.reaches(self.source, host)
+        return ts is not None and ts.api_up and not host.hung and self.lab.tcp(host.address, 443, self.source) == "open"
 
     def sample(self) -> None:
         """Before each call: which hosts answer us, which act as a master."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,10 @@ from reconciler.core.plan import Outcome, Plan, Verb
 from reconciler.core.wanted import MemberState, SelectorKind, Wanted, WantedState
 from reconciler.execute.lease import LeaseBusy
 from reconciler.lab import Lab, Release, Seed, Timing
+from reconciler.lab.faults import deed
+from reconciler.lab.random_faults import KINDS
+from reconciler.lab.schedule import Run
+from reconciler.lab.schedule import Schedule as Script
 from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.state.lock import LockBusy
@@ -29,6 +32,23 @@ ROUNDS = 8
 PATIENCE = 130.0
 """Virtual seconds between them: a promotion that never arrived is known after 120."""
 SOURCES = ("client", "other")
+FAULTS = {
+    "power-off": "power off {host}",
+    "power-on": "power on {host}",
+    "cut": "cut {host} {other}",
+    "heal": "heal {host}",
+    "hang": "toolstack hang {host}",
+    "toolstack": "toolstack restart {host}",
+    "stop-toolstack": "toolstack stop {host}",
+    "bmc-silent": "bmc silent {host}",
+    "bmc-lies": "bmc lies {host}",
+    "bmc-honest": "bmc honest {host}",
+    "bmc-answers": "bmc answers {host}",
+    "flap": "flap {host} * 4 {other}",
+    "slow": "slow {host} {other}",
+    "backup": "backup hold {host}",
+    "memory": "memory full {host}",
+}
 FAST = Timing.fast()
 REAL = Timing()
 
@@ -147,6 +167,7 @@ class World:
         self.attested: dict[str, float] = {}
         self.operator = Operator(self.lab, self.say)
         self.actors = [Actor(self, number, self.folder / name) for number, name in enumerate("AB")]
+        self.scripts: list[Run] = []
         self.converged: list[Violation] = []
 
     def say(self, text: str) -> None:
@@ -161,10 +182,21 @@ class World:
                 self.perform(step)
             self._come_to_rest()
             for actor in self.actors:
-                actor.watch.harm(self.operator.started)
+                actor.watch.harm(self.operator.started + self._visited())
             return [v for actor in self.actors for v in actor.watch.found] + self.converged
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _visited(self) -> list[tuple[float, str]]:
+        """Starts and migrations by the other clients of scripts: (time, VM uuid)."""
+        uuids = {vm["name"]: vm["uuid"] for vm in self.lab.describe()["vms"]}
+        found = []
+        for script in self.scripts:
+            for at, text in script.log:
+                words = text.split()
+                if words[:2] in (["xo", "start"], ["xo", "migrate"]) and words[2] in uuids:
+                    found.append((script.began + at, uuids[words[2]]))
+        return found
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
@@ -188,6 +220,8 @@ class World:
             self.lab.run(self.lab.now + rest[0])
         elif kind == "operator":
             self.operator.do(*rest)
+        elif kind == "script":
+            self._script(*rest)
         else:
             self._break(kind, rest)
 
@@ -195,48 +229,40 @@ class World:
         return self.names[index % len(self.names)]
 
     def _break(self, kind: str, rest: list[Any]) -> None:
-        lab, host = self.lab, self._name(rest[0])
-        self.say(f"   ! {kind} {host} {' '.join(str(r) for r in rest[1:])}")
-        table: dict[str, Callable[[], object]] = {
-            "power-off": lambda: lab.power_off(host),
-            "power-on": lambda: lab.power_on(host),
-            "cut": lambda: lab.cut(host, rest[1] if isinstance(rest[1], str) else self._name(rest[1])),
-            "heal": lambda: lab.heal(host, "*"),
-            "hang": lambda: lab.hang_toolstack(host) if lab.hosts[host].up else None,
-            "toolstack": lambda: lab.restart_toolstack(host) if lab.hosts[host].up else None,
-            "stop-toolstack": lambda: lab.stop_toolstack(host) if lab.hosts[host].up else None,
-            "bmc-silent": lambda: lab.bmc_answers.__setitem__(host, False),
-            "bmc-lies": lambda: lab.bmc_lies.__setitem__(host, True),
-            "bmc-well": lambda: self._mend_bmc(host),
-            "flap": lambda: self._flap(host, rest[1]),
-        }
-        if kind == "cut" and not isinstance(rest[1], str) and self._name(rest[1]) == host:
-            return
-        table[kind]()
+        """One of the lab's own faults, in its own words (lab/faults.py)."""
+        host = self._name(rest[0])
+        other = rest[1] if len(rest) > 1 else ""
+        far = other if isinstance(other, str) else self._name(other) if isinstance(other, int) else f"{other:g}"
+        words = FAULTS[kind].format(host=host, other=far).split()
+        self.say(f"   ! {' '.join(words)}")
+        if far == SOURCES[1]:
+            self.lab.cut(host, far)  # the second machine is no end of a link that the lab's words know
+        elif far != host:
+            deed(self.lab, words)()
 
-    def _mend_bmc(self, host: str) -> None:
-        self.lab.bmc_answers[host], self.lab.bmc_lies[host] = True, False
-
-    def _flap(self, host: str, every: float) -> None:
-        """Four times unreachable to everybody and back, from now on."""
-        kernel, lab = self.lab.kernel, self.lab
-        for turn in range(4):
-            kernel.after(2 * turn * every, lambda: lab.cut(host, "*"))
-            kernel.after((2 * turn + 1) * every, lambda: lab.heal(host, "*"))
+    def _script(self, seed: int, faults: int) -> None:
+        """A random schedule of the lab's own beside all this, losses and doubles of single calls among it. Without
+        clocks that differ: what xenrec can't see through them is told in docs/safety.md."""
+        kinds = tuple(kind for kind in KINDS if kind != "clock")
+        script = Script.random(seed, self.lab, faults=faults, span=400.0, lose_master=False, kinds=kinds)
+        self.say(f"   ! from now on: {script.text().strip()}")
+        self.scripts.append(script.attach(self.lab))
 
     # --- rest ----------------------------------------------------------------------------------------------------
 
     def _come_to_rest(self) -> None:
         """Faults end, people do what plans tell them: then an apply must leave nothing to do, and say what is left."""
-        self.say("   -- the faults end")
         lab = self.lab
-        lab.run(lab.now + 200.0)
+        lab.run(lab.now + (600.0 if self.scripts else 200.0))
+        self.say("   -- the faults end")
+        for script in self.scripts:
+            script.detach()
+        dark = [host for host in self.names if not lab.hosts[host].powered]
+        deed(lab, ["calm"])()
         for host in self.names:
-            lab.heal(host, "*")
-            self._mend_bmc(host)
-            if self.schedule.repaired and not lab.hosts[host].powered:
-                lab.power_on(host)
-            elif lab.hosts[host].up and (lab.hosts[host].hung or lab.hosts[host].toolstack is None):
+            if host in dark and not self.schedule.repaired:
+                lab.power_off(host)
+            elif lab.hosts[host].up and lab.hosts[host].toolstack is None:
                 lab.restart_toolstack(host)
         lab.run(lab.now + PATIENCE)
         actor = self.actors[0]
