@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -209,6 +209,14 @@ class Bench:
             self.store.clear_incident()
         except OSError as error:
             raise CannotRecord(f"the incident cannot be cleared: {error}") from error
+
+    @contextmanager
+    def recording(self, what: str) -> Iterator[None]:
+        """A write to the store: durable, or CannotRecord."""
+        try:
+            yield
+        except OSError as error:
+            raise CannotRecord(f"{what} cannot be written down: {error}") from error
 
 
 def done(action: Action, why: str = "") -> Done:

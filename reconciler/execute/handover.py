@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from reconciler.core.evidence import LoginAnswer
+from reconciler.core.evidence import Incident, LoginAnswer
+from reconciler.core.judge import NEVER_TOOK_EFFECT
 from reconciler.core.plan import Action, Done, Result
 from reconciler.core.port import XapiFailure
+from reconciler.core.wanted import Member
 from reconciler.core.words import names
-from reconciler.execute.bench import Bench, already, failed, refused
+from reconciler.execute.bench import Bench, CannotRecord, already, failed, refused
 from reconciler.execute.crown import watch
 from reconciler.execute.desk import LostReply
 from reconciler.execute.look import look
@@ -29,11 +31,15 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
     pool = desk.pool()
     before = desk.address
     if pool.get("master") == ref:
+        _forget(bench)
         return already(action, f"{target.name} is master already")
     if pool.get("ha_enabled"):
         return refused(action, "XAPI's own HA is on: it decides who is master", "xe pool-ha-disable, if you want to")
     if operations := dict(pool.get("current_operations") or {}):
         return refused(action, f"the pool is busy: {names(sorted(set(operations.values())))}", "wait, then plan again")
+    if sent := _sent_before(bench):
+        bench.say(action, f"run {sent.run} told {sent.candidate} to take over: watching, not asking again")
+        return _watch(bench, prover, action, target, before, sent)
     now = office(bench)
     unwell = [str(h.get("name_label")) for h in now.hosts.values() if not (h.get("enabled") and now.is_live(h))]
     if unwell:
@@ -42,6 +48,17 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
             f"{names(sorted(unwell))} must be live and enabled for a hand-over",
             "bring every host back first",
         )
+    sent = Incident(
+        bench.wanted.name,
+        target.name,
+        target.address,
+        bench.name_at(before),
+        before,
+        bench.port.now(),
+        bench.run_id,
+    )
+    with bench.recording("the hand-over"):
+        bench.store.save_handover(sent)
     bench.intend(action, DESIGNATE, before, host=target.name)
     bench.say(action, f"handing the office from {bench.name_at(before)} to {target.name}")
     try:
@@ -52,15 +69,43 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
         bench.say(action, f"{lost}: watching, not asking again")
     except XapiFailure as failure:
         bench.reply(action, DESIGNATE, failure.code)
+        _forget(bench)
         told = bench.explain(failure)
         return failed(action, f"the hand-over was refused: {told.sentence}", told.remedy)
-    outcome = watch(bench, action, target, None, sure=True)
+    return _watch(bench, prover, action, target, before, None)
+
+
+def _watch(bench: Bench, prover: Prover, action: Action, target: Member, before: str, sent: Incident | None) -> Done:
+    """Observe a hand-over; `sent` when it was an earlier run that asked for it, perhaps in vain."""
+    member = bench.wanted.member(sent.candidate) or target if sent else target
+    outcome = watch(bench, action, member, sent, sure=sent is None)
+    _forget(bench)
     if outcome.result is not Result.DONE:
         bench.leave()
         bench.master = _still(bench, before)
         return outcome
-    others = [m for m in bench.wanted.members if m.name != target.name and now.host_of(m) is not None]
+    now = office(bench)
+    others = [m for m in bench.wanted.members if m.name != member.name and now.host_of(m) is not None]
     return wait_for(bench, prover, action, others, None)
+
+
+def _sent_before(bench: Bench) -> Incident | None:
+    """The hand-over that a run that died had sent so lately that it may still take effect.
+
+    XAPI returns before the toolstacks restart, so for some seconds the old master looks as if nothing had been asked.
+    """
+    try:
+        sent = bench.store.handover()
+    except OSError as error:
+        raise CannotRecord(f"whether a hand-over was sent is not known: {error}") from error
+    if sent is not None and not 0 <= bench.port.now() - sent.sent_at <= NEVER_TOOK_EFFECT:
+        return None
+    return sent
+
+
+def _forget(bench: Bench) -> None:
+    with bench.recording("that the hand-over is over"):
+        bench.store.clear_handover()
 
 
 def _still(bench: Bench, before: str) -> str | None:

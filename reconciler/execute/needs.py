@@ -57,6 +57,18 @@ class Store(Protocol):
         """The promotion that was sent and not yet confirmed."""
         ...
 
+    def save_handover(self, handover: Incident) -> None:
+        """Remember a hand-over of the office in a healthy pool, before it is sent."""
+        ...
+
+    def clear_handover(self) -> None:
+        """Forget it: it is known what came of it."""
+        ...
+
+    def handover(self) -> Incident | None:
+        """The hand-over that was sent and whose end no run has seen."""
+        ...
+
     def add_certificate(self, certificate: Certificate) -> None:
         """Remember a proof of death."""
         ...

@@ -226,6 +226,28 @@ class PoolFolder:
     def _incident_path(self) -> Path:
         return self.path / "incident.json"
 
+    def save_handover(self, handover: Incident) -> None:
+        """Remember a hand-over of the office in a healthy pool, before it is sent."""
+        write_json(self._handover_path, {"format_version": FORMAT_VERSION, "handover": incident_to_json(handover)})
+
+    def handover(self) -> Incident | None:
+        """The hand-over that was sent and whose end no run has seen, None when there is none. Raises StateError."""
+        content = read_json(self._handover_path, FORMAT_VERSION)
+        if content is None:
+            return None
+        try:
+            return incident_from_json(content.get("handover"))
+        except BadRecord as error:
+            raise damaged(self._handover_path, str(error)) from None
+
+    def clear_handover(self) -> None:
+        """Forget it: it is known what came of it. Fine when there is none."""
+        remove(self._handover_path)
+
+    @property
+    def _handover_path(self) -> Path:
+        return self.path / "handover.json"
+
     # --- journals ------------------------------------------------------------------------------------------------
 
     def journal(self, run: str) -> Journal:

@@ -390,6 +390,15 @@ class MemoryStore:
     def clear_incident(self) -> None:
         self.sent = None
 
+    def save_handover(self, handover: Incident) -> None:
+        self.sent_handover: Incident | None = handover
+
+    def clear_handover(self) -> None:
+        self.sent_handover = None
+
+    def handover(self) -> Incident | None:
+        return getattr(self, "sent_handover", None)
+
     def incident(self) -> Incident | None:
         return self.sent
 

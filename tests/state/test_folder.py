@@ -342,3 +342,37 @@ def test_a_killed_run_frees_its_lock_and_leaves_its_journal(folder: PoolFolder) 
         run.send_signal(signal.SIGKILL)
     with folder.lock(run="second", since=6.0):
         assert folder.runs() == ("victim",)
+
+
+def test_a_hand_over_is_kept_beside_an_incident(tmp_path: Path) -> None:
+    folder = PoolFolder(tmp_path, "p")
+    assert folder.handover() is None
+    sent = Incident("p", "xen02", "10.0.0.2", "xen01", "10.0.0.1", 5.0, "r1")
+    folder.save_handover(sent)
+    assert (folder.handover(), folder.incident()) == (sent, None)
+    (folder.path / "handover.json").write_text("{")
+    with pytest.raises(StateError, match=r"handover\.json is damaged"):
+        folder.handover()
+    folder.clear_handover()
+    assert folder.handover() is None
+
+
+def test_the_folder_has_a_name_of_its_own_on_each_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = PoolFolder(tmp_path, "p")
+    name = folder.machine()
+    assert PoolFolder(tmp_path, "p").machine() == name
+    assert PoolFolder(tmp_path, "q").machine() != name
+    here = os.uname()
+    copied = os.uname_result((here[0], "another-host", *here[2:]))
+    monkeypatch.setattr(os, "uname", lambda: copied)
+    assert folder.machine() != name
+
+
+def test_the_holder_of_the_lock_is_told_without_taking_it(tmp_path: Path) -> None:
+    folder = PoolFolder(tmp_path, "p")
+    assert folder.holder() is None
+    with folder.lock(run="r7", since=12.0):
+        busy = folder.holder()
+        assert busy is not None
+        assert (busy.run, busy.pid, busy.since) == ("r7", os.getpid(), 12.0)
+    assert folder.holder() is None
