@@ -306,7 +306,7 @@ class Reconciler:
                 self._spend(results)
                 tell(Event(self.port.now(), None, "looking at the pool again"))
                 current = self._next(approval, done)
-                if executor.stopped:
+                if executor.stopped and not executor.restarted:
                     stopped = executor.stopped
                     break
             else:

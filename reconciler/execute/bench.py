@@ -172,8 +172,13 @@ class Bench:
         if self._desk is None or self._desk.address != self.master:
             self.leave()
             uuid = self.wanted.uuid or self.plan.pool_uuid
-            self._desk = Desk(self.sessions, self.tasks_for, self.master, uuid, self.wanted.policy.limits.call_timeout)
+            timeout = self.wanted.policy.limits.call_timeout
+            self._desk = Desk(self.sessions, self.tasks_for, self.master, uuid, timeout, self.name_at)
         return self._desk
+
+    def forgotten(self) -> bool:
+        """Whether the acting master forgot our session since this stage began: its toolstack restarted."""
+        return self._desk is not None and self._desk.forgot > 0
 
     def leave(self) -> None:
         """Log out of the desk."""

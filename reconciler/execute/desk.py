@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reconciler.core.port import Fault, Json, Session, Sessions, Tasks, TransportFault, XapiFailure
+from collections.abc import Callable
+
+from reconciler.core.port import Fault, FaultKind, Json, Session, Sessions, Tasks, TransportFault, XapiFailure
 from reconciler.core.words import address_host
 from reconciler.execute.needs import TasksFor
 from reconciler.execute.shape import checked
@@ -12,12 +14,14 @@ NULL = frozenset({"OpaqueRef:NULL", ""})
 
 
 class MasterLost(Exception):
-    """Nobody answers as our master any more. `deposed`: it is a member now, or serves another pool."""
+    """Nobody answers as our master any more. `deposed`: it is a member now, or serves another pool. `unsent`: the call
+    that met it was surely not executed."""
 
     def __init__(self, why: str, *, deposed: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.deposed = deposed
+        self.unsent = False
 
 
 class LostReply(Exception):
@@ -39,10 +43,22 @@ class Desk:
     no longer accepts a normal login, XapiFailure for XAPI's refusals, LostReply for a write without an answer.
     """
 
-    def __init__(self, sessions: Sessions, tasks_for: TasksFor, address: str, pool_uuid: str, deadline: float) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        tasks_for: TasksFor,
+        address: str,
+        pool_uuid: str,
+        deadline: float,
+        name_at: Callable[[str], str] = str,
+    ) -> None:
         self.address = address
+        self.name = name_at(address)
+        self._name_at = name_at
         self.pool_uuid = pool_uuid
         self.pool_ref = ""
+        self.forgot = 0
+        """How often the master had forgotten our session: its toolstack was restarted meanwhile."""
         self._sessions = sessions
         self._tasks_for = tasks_for
         self._deadline = deadline
@@ -86,7 +102,7 @@ class Desk:
                 return checked(method, told)
             except TransportFault as fault:
                 if attempt == 2:
-                    raise MasterLost(f"the master at {self.address} does not answer ({fault})") from fault
+                    raise MasterLost(f"{self.name} {_silence(fault)}") from fault
                 self.again()
             except XapiFailure as failure:
                 self._session_trouble(failure, attempt)
@@ -104,7 +120,7 @@ class Desk:
             except TransportFault as fault:
                 self._lost(method, fault, attempt)
             except XapiFailure as failure:
-                self._session_trouble(failure, attempt)
+                self._not_executed(failure, attempt)
                 if not resend:
                     raise
         raise AssertionError("unreachable")
@@ -121,7 +137,7 @@ class Desk:
             self._lost(method, fault, 1)
             raise XapiFailure("NOT_SENT", str(fault)) from fault
         except XapiFailure as failure:
-            self._session_trouble(failure, 1)
+            self._not_executed(failure, 1)
             raise
 
     def record(self, cls: str, uuid: str) -> tuple[str, dict[str, Json]]:
@@ -136,23 +152,43 @@ class Desk:
     def _pool_ref(self) -> str:
         self.session()
         if not self.pool_ref:
-            raise MasterLost(f"the pool record at {self.address} could not be found", deposed=True)
+            raise MasterLost(f"the pool record of {self.name} could not be found", deposed=True)
         return self.pool_ref
 
     def _lost(self, method: str, fault: TransportFault, attempt: int) -> None:
         if fault.sent:
             raise LostReply(method, fault) from fault
         if attempt == 2:
-            raise MasterLost(f"the master at {self.address} does not answer ({fault})") from fault
-        self.again()
+            lost = MasterLost(f"{self.name} {_silence(fault)}")
+            lost.unsent = True
+            raise lost from fault
+        self._again_unsent()
+
+    def _again_unsent(self) -> None:
+        """Log in again where the call in hand was surely not executed."""
+        try:
+            self.again()
+        except MasterLost as lost:
+            lost.unsent = True
+            raise
+
+    def _not_executed(self, failure: XapiFailure, attempt: int) -> None:
+        """As _session_trouble, for a call that writes: a refusal comes before any effect."""
+        try:
+            self._session_trouble(failure, attempt)
+        except MasterLost as lost:
+            lost.unsent = True
+            raise
 
     def _session_trouble(self, failure: XapiFailure, attempt: int) -> None:
         """Return when the call may be sent again (it was not executed); raise otherwise."""
         if failure.code == "HOST_IS_SLAVE":
-            follows = failure.params[0] if failure.params else "another host"
-            raise MasterLost(f"{self.address} is a member of {follows} now", deposed=True) from failure
+            raise self._deposed(failure) from failure
         if failure.code != "SESSION_INVALID" or attempt == 2:
+            if failure.code == "SESSION_INVALID":
+                self.forgot += 1
             raise failure
+        self.forgot += 1
         self.again()
 
     def _login(self) -> Session:
@@ -162,13 +198,12 @@ class Desk:
                 session = self._sessions.login(self.address)
             except XapiFailure as failure:
                 if failure.code == "HOST_IS_SLAVE":
-                    follows = failure.params[0] if failure.params else "another host"
-                    raise MasterLost(f"{self.address} is a member of {follows} now", deposed=True) from failure
-                raise MasterLost(f"{self.address} accepts no login ({failure.code})") from failure
+                    raise self._deposed(failure) from failure
+                raise MasterLost(f"{self.name} accepts no login ({failure.code})") from failure
             except TransportFault as fault:
                 if fault.sent and attempt == 1:
                     continue
-                raise MasterLost(f"{self.address} does not answer ({fault})") from fault
+                raise MasterLost(f"{self.name} {_silence(fault)}") from fault
             try:
                 self._check(session)
             except MasterLost as lost:
@@ -178,6 +213,10 @@ class Desk:
             return session
         raise AssertionError("unreachable")
 
+    def _deposed(self, failure: XapiFailure) -> MasterLost:
+        follows = self._name_at(failure.params[0]) if failure.params else "another host"
+        return MasterLost(f"{self.name} follows {follows} now", deposed=True)
+
     def _check(self, session: Session) -> None:
         """That it serves our pool; it is logged out if not."""
         try:
@@ -185,17 +224,29 @@ class Desk:
             pools: dict[str, Json] = checked("pool.get_all_records", told)
         except (XapiFailure, TransportFault) as fault:
             session.close()
-            raise MasterLost(f"{self.address} accepts logins but does not tell its pool ({fault})") from fault
+            raise MasterLost(f"{self.name} accepts logins but does not tell its pool ({fault})") from fault
         ref = next(iter(pools), "")
         uuid = str(pools[ref].get("uuid", "")) if ref else ""
         if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid):
             session.close()
             raise MasterLost(
-                f"{self.address} serves another pool: its uuid is {uuid or 'unknown'}, not {self.pool_uuid}",
+                f"{self.name} serves another pool: its uuid is {uuid or 'unknown'}, not {self.pool_uuid}",
                 deposed=True,
             )
         self.pool_ref = ref
         self.pool_uuid = uuid
+
+
+def _silence(fault: Fault) -> str:
+    """What a master that gives no answer does, for people."""
+    kind = fault.kind if isinstance(fault, TransportFault) else None
+    if kind is FaultKind.REFUSED:
+        return "refuses connections: its host is up, its toolstack is not"
+    if kind is FaultKind.DROPPED:
+        return "drops connections: its toolstack is going down, or its host is"
+    if kind in (FaultKind.UNREACHABLE, FaultKind.TIMEOUT):
+        return "does not answer"
+    return f"gives no answer of use ({fault})"
 
 
 def same_address(one: str, other: str) -> bool:

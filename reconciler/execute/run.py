@@ -16,6 +16,7 @@ from reconciler.core.words import names
 from reconciler.execute import crown, handover, rejoin, storage
 from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
 from reconciler.execute.bury import declare_dead
+from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
 from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import LostReply, MasterLost
 from reconciler.execute.lease import LeaseBusy
@@ -35,6 +36,8 @@ ALONE = frozenset(
     }
 )
 """Verbs that nothing runs beside: they decide who is master, or wait for everybody."""
+CROWNING = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER})
+"""Verbs that work without a master: one that does not answer is what they are about."""
 LOOK_UP = 30.0  # s; at least so often the loop looks at the clock while it waits for tasks
 TROUBLES = 3  # waits in a row that may fail before the master counts as lost
 
@@ -93,6 +96,9 @@ class Executor:
         self._begun = ""
         self.stopped = ""
         """Why a stage stopped before its end, if one did; what it had not begun was skipped."""
+        self.restarted = ""
+        """Set when the stage stopped only because the master's toolstack restarted, and it is our master again: what it
+        had sent was observed, and the rest of its plan is stale (I1: hosts count as dead for a while). Plan again."""
 
     @property
     def master(self) -> str | None:
@@ -124,9 +130,13 @@ class Executor:
             if any(a.level > Level.OBSERVE for a in waiting):
                 self._take_lease()
             while (waiting or self._flights) and not self.stopped:
-                self._begin_ready(waiting)
+                if self.restarted:
+                    self._drain(waiting)
+                else:
+                    self._begin_ready(waiting)
                 if self._flights and not self.stopped:
                     self._advance()
+            self.stopped = self.stopped or self.restarted
             self._abandon(waiting)
             bench.note("stage-end", stage=stage.name, stopped=self.stopped)
         except LeaseBusy:
@@ -192,7 +202,7 @@ class Executor:
     def _begin_ready(self, waiting: list[Action]) -> None:
         """Begin, in order, everything that is ready and within the limits; skip what can never be."""
         progressed = True
-        while progressed and waiting and not self.stopped:
+        while progressed and waiting and not self.stopped and not self.restarted:
             progressed = False
             coming = {a.id for a in waiting} | {f.action.id for f in self._flights}
             crowd = Crowd((f.action for f in self._flights), self._bench.wanted.policy.limits)
@@ -209,10 +219,11 @@ class Executor:
                     waiting.remove(action)
                     flying = len(self._flights)
                     self._begin(action)
+                    self._notice_restart()
                     if len(self._flights) > flying:
                         crowd.add(action)
                     progressed = True
-                if self.stopped:
+                if self.stopped or self.restarted:
                     return
         if waiting and not self._flights and not self.stopped:
             known = {a.id: f"{a.verb} {a.target.name}" for a in waiting}
@@ -300,11 +311,39 @@ class Executor:
         for flight in list(self._flights):
             if self.stopped:
                 return
+            if self.restarted and flight.action.id not in bench.unanswered:
+                continue  # not resumed: it would try again
             result = results.get(flight.wait.task) if flight.wait.task is not None else None
             if result is not None and result.ended:
                 self._resume(flight, result)
             elif bench.port.now() >= flight.wait.until:
                 self._resume(flight, None)
+            self._notice_restart()
+
+    def _notice_restart(self) -> None:
+        """A master that forgot our session was restarted, though it answered each time that it was asked."""
+        bench = self._bench
+        if not self.stopped and not self.restarted and bench.forgotten():
+            self._restarted()
+
+    def _restarted(self) -> None:
+        bench = self._bench
+        self.restarted = f"the toolstack of {bench.name_at(bench.master or '')} restarted: {PLAN_AGAIN}"
+        bench.say(None, self.restarted)
+
+    def _drain(self, waiting: list[Action]) -> None:
+        """After a restart of the master nothing is begun or tried again: only calls that were sent are observed."""
+        for flight in list(self._flights):
+            if flight.action.id not in self._bench.unanswered:
+                self._flights.remove(flight)
+                flight.steps.close()
+                self._skip(flight.action, self.restarted, flight.began)
+        for action in waiting:
+            self._skip(action, self.restarted, self._bench.port.now())
+        waiting.clear()
+
+    def _skip(self, action: Action, why: str, began: float) -> None:
+        self._finish(Done(action, Result.SKIPPED, why, apply_command(self._bench.wanted)), began)
 
     def _await(self, tasks: list[str], until: float) -> dict[str, TaskResult]:
         """Results of the tasks. A master whose toolstack restarted has forgotten them all: UNKNOWN, to be observed."""
@@ -316,9 +355,11 @@ class Executor:
         except Fault as fault:
             self._troubles += 1
             self._bench.say(None, f"waiting for {len(tasks)} tasks failed ({fault}): logging in again")
+            if isinstance(fault, XapiFailure) and fault.code == "SESSION_INVALID":
+                desk.forgot += 1
             try:
                 if self._troubles > TROUBLES:
-                    raise MasterLost(f"the master at {desk.address} does not answer ({fault})")
+                    raise MasterLost(f"{desk.name} does not answer")
                 desk.again()
             except MasterLost as lost:
                 self._stop(lost)
@@ -364,8 +405,10 @@ class Executor:
         sent = action.id in self._bench.unanswered
         result = Result.UNKNOWN if sent else Result.FAILED
         if isinstance(error, MasterLost):
-            self._stop(error)
-            why = f"the master changed while we worked: {error.why}"
+            sent = sent and not error.unsent
+            self._stop(error, action)
+            result = Result.UNKNOWN if sent else Result.SKIPPED if self.restarted else Result.FAILED
+            why = self.restarted or self.stopped
         elif isinstance(error, CannotRecord):
             self.stopped = self.stopped or str(error)
             why = str(error)
@@ -378,10 +421,19 @@ class Executor:
             why = f"not done: {why}"
         return Done(action, result, why, apply_command(self._bench.wanted))
 
-    def _stop(self, lost: MasterLost) -> None:
-        if not self.stopped:
-            self.stopped = f"the master changed while we worked; run again ({lost.why})"
-            self._bench.say(None, self.stopped)
+    def _stop(self, lost: MasterLost, action: Action | None = None) -> None:
+        """The master is lost. If only its toolstack restarts, wait for it: then only this stage ends, else the run."""
+        bench = self._bench
+        if self.stopped:
+            return
+        if bench.master is not None and not lost.deposed and (action is None or action.verb not in CROWNING):
+            if (found := comes_back(bench, lost)) is None:
+                self._restarted()
+                return
+            lost = found
+        self.restarted = ""
+        self.stopped = gone(bench, lost)
+        bench.say(None, self.stopped)
 
     def _abandon(self, waiting: list[Action]) -> None:
         """Outcomes of what a stopped stage leaves: UNKNOWN for what was submitted, SKIPPED for the rest."""

@@ -382,7 +382,7 @@ def test_a_master_that_was_deposed_stops_the_stage(rig: Rig) -> None:
     outcomes = rig.run(*[start(f"v{i}", "xen02") for i in range(1, 5)])
     results = [d.result for d in outcomes.values()]
     assert results == [Result.UNKNOWN, Result.SKIPPED, Result.SKIPPED, Result.SKIPPED]
-    assert "the master changed while we worked" in outcomes[start("v4", "xen02").id].why
+    assert "the master changed while we worked: xen01 follows xen02 now" in outcomes[start("v4", "xen02").id].why
     assert outcomes[start("v4", "xen02").id].remedy == "xenrec apply madrid.yaml"
 
 
@@ -395,11 +395,17 @@ def test_another_pool_at_the_masters_address_is_not_touched(rig: Rig) -> None:
     assert rig.world.count("Async.VM.start_on") == 0
 
 
-def test_a_session_that_ended_is_opened_again_and_the_precondition_read_again(rig: Rig) -> None:
+def test_a_master_that_forgot_our_session_was_restarted_and_the_rest_is_planned_again(rig: Rig) -> None:
     rig.world.halt("v1")
+    rig.world.halt("v2")
     rig.world.fail("Async.VM.start_on", "SESSION_INVALID", "OpaqueRef:s")
-    assert one(rig.run(start("v1", "xen02"))).result is Result.DONE
-    assert rig.world.count("VM.assert_can_boot_here") == 2
+    outcomes = rig.run(start("v1", "xen02"), start("v2", "xen02"))
+    assert [d.result for d in outcomes.values()] == [Result.SKIPPED, Result.SKIPPED]
+    assert "the toolstack of xen01 restarted" in rig.last.restarted
+    assert rig.last.stopped == rig.last.restarted
+    assert rig.world.count("Async.VM.start_on") == 1
+    assert {d.result for d in rig.run(start("v1", "xen02"), start("v2", "xen02")).values()} == {Result.DONE}
+    assert rig.last.restarted == ""
 
 
 def test_without_a_journal_nothing_is_sent(rig: Rig) -> None:
