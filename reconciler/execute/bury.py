@@ -40,6 +40,12 @@ def declare_dead(bench: Bench, prover: Prover, action: Action) -> Steps:
         return already(action, f"no VM is resident on {host}, and it is disabled")
     if brake := bench.may_strike(host):
         return refused(action, brake, "plan again, one host after the other")
+    if begun := (yield from _others(bench, action, left)):
+        return begun
+    _, record = desk.record("host", action.target.uuid)
+    left = _guests(bench, ref, record)
+    if not left and not record.get("enabled", True):
+        return already(action, f"no VM is resident on {host} any more, and it is disabled")
     if doubt := prover.doubt(action, fresh=True):
         return refused(action, doubt.why, doubt.remedy)
     bench.struck.add(host)
@@ -61,6 +67,29 @@ def declare_dead(bench: Bench, prover: Prover, action: Action) -> Steps:
         f"{names(sorted(left.values()))} still resident on {host} after two calls",
         f"xe host-declare-dead uuid={action.target.uuid}; look at its hooks in /etc/xapi.d/host-post-declare-dead",
     )
+
+
+def _others(bench: Bench, action: Action, guests: dict[str, str]) -> Generator[Wait, TaskResult | None, Done | None]:
+    """Wait for a burial that is under way, such as that of a run which was killed. None: there is none.
+
+    XAPI lists the VMs when it begins and resets one after the other, each up to 10 s after it looked at its record: a
+    second burial beside it ends first where `live` changes in between, and the first one then resets a VM that was
+    started elsewhere meanwhile, which the next run would start a second time (xapi_host.ml:declare_dead,
+    xapi_vm.ml:power_state_reset).
+    """
+    told = False
+    until = bench.port.now() + 60.0 + 15.0 * (1 + len(guests))
+    while True:
+        tasks = dict(bench.desk().read("task.get_all_records"))
+        pending = [t for t in tasks.values() if t.get("status") == "pending"]
+        if not any(str(t.get("name_label", "")).removeprefix("Async.") == DECLARE for t in pending):
+            return None
+        if bench.port.now() >= until:
+            return refused(action, "another call that declares a host dead still goes on", "xe task-list; plan again")
+        if not told:
+            bench.say(action, "waiting for a burial that is under way already")
+            told = True
+        yield Wait(None, bench.port.now() + POLL)
 
 
 def _once(

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.core.plan import Outcome, Status
 from reconciler.lab import Release
-from tests.pipeline.told import PROMOTION, Killed, changes, dead_master, dead_member, unmet, verbs
+from tests.pipeline.told import PROMOTION, Killed, changes, dead_master, dead_member, proved, seen_before, unmet, verbs
 from tests.support.story import Story
 
 ATTEMPTS = 4
@@ -112,3 +112,28 @@ def test_killed_at_every_call(tmp_path: Path, tell: Callable[..., Story], releas
         # Seen through again, once: a fencing that left no certificate, a burial whose task was still under way.
         assert sent.count("agent:off") <= 2, where
         assert sent.count("Async.host.declare_dead") <= 2, where
+
+
+@pytest.mark.parametrize("late", [12.0, 24.0])
+def test_a_burial_left_under_way_is_waited_for(tmp_path: Path, late: float) -> None:
+    """The master notices the loss while two burials would go on: the second ended first, VMs were started, and the
+    first one then recorded one of them as halted while it ran."""
+    story = seen_before(tmp_path / "story")
+    story.lab.power_off("xen03")
+    story.wait(620.0 - 13.0 - late)  # of the loss, XAPI takes note after 620 s
+
+    def die(address: str, method: str, params: Sequence[Any]) -> None:
+        if method == "Async.host.declare_dead":
+            raise Killed
+
+    story.port.after_call = die
+    with pytest.raises(Killed):
+        story.apply()
+    story.port.after_call = None
+    story.wait(3.0)
+    outcome = story.apply()
+    story.wait(60.0)
+    runs = {vm.name for host in story.lab.running().values() for vm in host}
+    recorded = {v["name"] for v in story.lab.describe()["vms"] if v["power_state"] == "Running"}
+    assert runs == recorded
+    proved(story, outcome, left=["ci-3"])
