@@ -10,7 +10,7 @@ from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, CannotRecord, already, failed, refused
 from reconciler.execute.crown import watch
-from reconciler.execute.desk import LostReply
+from reconciler.execute.desk import LostReply, same_address
 from reconciler.execute.look import look
 from reconciler.execute.proof import Prover
 from reconciler.execute.rejoin import office, wait_for
@@ -98,7 +98,11 @@ def _sent_before(bench: Bench) -> Incident | None:
         sent = bench.store.handover()
     except OSError as error:
         raise CannotRecord(f"whether a hand-over was sent is not known: {error}") from error
-    if sent is not None and not 0 <= bench.port.now() - sent.sent_at <= NEVER_TOOK_EFFECT:
+    if sent is None:
+        return None
+    arrived = same_address(sent.candidate_address, bench.desk().address)
+    if arrived or not 0 <= bench.port.now() - sent.sent_at <= NEVER_TOOK_EFFECT:
+        _forget(bench)
         return None
     return sent
 
