@@ -10,6 +10,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= auto
 ARGS ?=
+N ?= 10000
+FROM ?= 1
 
 .PHONY: help venv rigs demo test check format format-check lint types imports generated generate accept clean
 
@@ -48,6 +50,12 @@ test: $(READY) ## run the tests; ARGS='tests/state -k lock' picks some, WORKERS=
 
 bench: $(READY) ## numbers of this machine, and how they grow; ARGS=--json for programs, ARGS='--only served' for some
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(READY) ## random pools, faults and people on all cores; N=50000 schedules from FROM=1 on
+	@$(BIN)/python -m tests.soak $(FROM) --count $(N)
+
+mutants: $(READY) ## take out each line that keeps an invariant, and see a test fail
+	@$(BIN)/python -m tests.mutants
 
 check: format-check lint types imports generated test ## all gates, as the CI runs them
 

@@ -60,9 +60,9 @@ class Operator:
         situation = plan.diagnosis.situation
         if situation is Situation.TWO_MASTERS:
             return self._decide()
-        if any("xe-toolstack-restart" in remedy for remedy in _remedies(plan)):
+        if any("xe-toolstack-restart" in remedy for remedy in remedies(plan)):
             return self._restart(plan)
-        if any("xe pool-recover-slaves" in remedy for remedy in _remedies(plan)):
+        if any("xe pool-recover-slaves" in remedy for remedy in remedies(plan)):
             return self._decide()
         return False
 
@@ -80,7 +80,7 @@ class Operator:
         return True
 
     def _restart(self, plan: Plan) -> bool:
-        told = [h for h in self.lab.hosts.values() if any(_names(h, remedy) for remedy in _remedies(plan))]
+        told = [h for h in self.lab.hosts.values() if any(_names(h, remedy) for remedy in remedies(plan))]
         for host in told:
             if host.up:
                 self.say(f"   @ operator: xe-toolstack-restart on {host.name}")
@@ -88,7 +88,8 @@ class Operator:
         return bool(told)
 
 
-def _remedies(plan: Plan) -> list[str]:
+def remedies(plan: Plan) -> list[str]:
+    """Every next step that the plan names."""
     return [plan.diagnosis.remedy, *(h.remedy for h in plan.withheld), *(u.remedy for u in plan.unmet), *plan.notes]
 
 

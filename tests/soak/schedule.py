@@ -57,10 +57,10 @@ def generate(seed: int) -> Schedule:
     """The schedule of a number."""
     rng = random.Random(seed)
     pool = PoolSpec(
-        hosts=rng.choice((2, 3, 3, 3, 4, 4, 5, 6)),
-        vms=rng.choice((0, 1, 2, 3, 4, 6, 8, 12)),
+        hosts=rng.choice((2, 3, 3, 3, 3, 4, 4, 5, 6)),
+        vms=rng.choice((0, 1, 2, 3, 3, 4, 6, 8, 12)),
         classic=rng.random() < 0.4,
-        fast=rng.random() < 0.5,
+        fast=rng.random() < 0.7,
         shared=rng.choice((1, 2, 2)),
         local=rng.choice((0.0, 0.15, 0.4)),
         running=rng.choice((0.4, 0.7, 1.0)),

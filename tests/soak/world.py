@@ -21,7 +21,7 @@ from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.state.lock import LockBusy
 from tests.soak.manifest import random_wanted
-from tests.soak.operator import Operator
+from tests.soak.operator import Operator, remedies
 from tests.soak.port import Fate, SoakPort
 from tests.soak.schedule import PoolSpec, Schedule, Step
 from tests.soak.watch import Violation, Watch
@@ -118,16 +118,17 @@ class Actor:
             self.port.fate = Fate()
             self.busy = False
 
-    def attest(self, host: str, lifetime: float) -> None:
+    def attest(self, host: str, lifetime: float) -> bool:
         """A person who looks first: only a host without power is attested dead."""
         if self.busy or self.world.lab.hosts[host].powered:
-            return
+            return False
         self.port.fate = Fate()
         self.watch.begin(attended=True)
         got = self.reconciler().attest(host, by="op@desk", reason="seen powered off", lifetime=lifetime)
         if not isinstance(got, str):
             self.world.attested[host] = got.expires_at
         self.world.say(f"{self.name} xenrec attest {host}: {got if isinstance(got, str) else 'recorded'}")
+        return not isinstance(got, str)
 
     def _tell(self, plan: Plan) -> None:
         say = self.world.say
@@ -268,13 +269,13 @@ class World:
         actor = self.actors[0]
         plan: Plan | None = None
         for _ in range(ROUNDS):
-            for host in self.names:
-                if not lab.hosts[host].powered:
-                    actor.attest(host, 1800.0)
             plan = actor.run("apply")
             if plan is None:
                 break
             helped = self.operator.follow(plan)
+            for host in self.names:
+                if not lab.hosts[host].powered and any(f" {host} --dead" in told for told in remedies(plan)):
+                    helped = actor.attest(host, 1800.0) or helped
             if not plan.actions and not helped:
                 break
             lab.run(lab.now + PATIENCE)

@@ -1,0 +1,72 @@
+"""2,000 random schedules, in shards for xdist. `make soak N=…` runs more; `python -m tests.soak SEED` replays one."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.soak.__main__ import outcome
+from tests.soak.schedule import generate
+from tests.soak.shrink import shrink
+from tests.soak.watch import Watch
+from tests.soak.world import World, play
+
+SCHEDULES = 2000
+SHARDS = 16
+
+
+@pytest.fixture(autouse=True)
+def _seldom_collected() -> Iterator[None]:
+    """A pool is a web of references: collecting it every few hundred objects costs a fifth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 20)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_no_schedule_makes_xenrec_do_harm(shard: int) -> None:
+    broken = []
+    for seed in range(shard, SCHEDULES, SHARDS):
+        _, found = outcome(seed)
+        broken += [f"python -m tests.soak {seed} --shrink   # {text}" for text in found[:1]]
+    assert not broken, "\n".join(broken)
+
+
+def test_a_schedule_is_the_same_every_time() -> None:
+    logs: list[list[str]] = [[], []]
+    for log in logs:
+        play(generate(44), log)
+    same = [[re.sub(r'"machine": "\w+"', "", line) for line in log] for log in logs]
+    assert same[0] == same[1]
+    assert any("xenrec" in line for line in logs[0])
+
+
+def test_what_is_broken_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch is no ornament: with a planner that starts what may run elsewhere it cries out."""
+    monkeypatch.setattr(Watch, "_burial", lambda self, *_: self.blame("I1", "every burial is a crime here"))
+    seed = next(s for s in range(400) if any(v.invariant == "I1" for v in play(generate(s))))
+    small = shrink(generate(seed))
+    assert len(small.steps) <= len(generate(seed).steps)
+    assert any(v.invariant == "I1" for v in play(small))
+
+
+def test_the_physical_truth_counts_not_the_recorded_one() -> None:
+    """A start of a VM that runs elsewhere is blamed though the database has it as halted."""
+    world = World(next(s for s in map(generate, range(100)) if s.pool.vms > 2 and s.pool.hosts > 2 and not s.pool.ha))
+    lab, watch = world.lab, world.actors[0].watch
+    master = lab.masters()[0]
+    assert master.toolstack is not None
+    db = master.toolstack.db
+    assert db is not None
+    ref, vm = next((r, v) for r, v in db.tables["VM"].items() if lab.world.copies(v["uuid"]))
+    db.update("VM", ref, power_state="Halted", resident_on="OpaqueRef:NULL")
+    watch.sample()
+    target = next(iter(db.tables["host"]))
+    watch.call(master.address, "Async.VM.start_on", ["session", ref, target, False, False])
+    assert "I1" in {v.invariant for v in watch.found}
+    assert "I7" in {v.invariant for v in watch.found}
+    assert vm["uuid"]
