@@ -167,7 +167,7 @@ def _attest(rec: Reconciler, hosts: list[str], s: Screen) -> None:
         raise Stop(
             Exit.USAGE,
             "--attest-dead asks a person to type the host's name, and there is no terminal",
-            f"xenrec attest {rec.wanted.source} {hosts[0]} --dead --reason '...' --for 30m",
+            f"xenrec attest {rec.wanted.argument} {hosts[0]} --dead --reason '...' --for 30m",
         )
     for host in hosts:
         typed = typer.prompt(
@@ -181,7 +181,7 @@ def _attest(rec: Reconciler, hosts: list[str], s: Screen) -> None:
             raise Stop(Exit.USAGE, "that is not its name: nothing was attested, nothing was done")
         made = rec.attest(host, by=operator(), reason="attested on the command line of apply", lifetime=1800.0)
         if isinstance(made, str):
-            raise Stop(Exit.ERROR, made, f"xenrec status {rec.wanted.source}")
+            raise Stop(Exit.ERROR, made, f"xenrec status {rec.wanted.argument}")
 
 
 def _one(
@@ -206,24 +206,26 @@ def _one(
         raise Stop(
             Exit.ERROR,
             f"the saved plan no longer fits; nothing was done. What moved:\n{told}",
-            f"xenrec plan {wanted.source} --out FILE",
+            f"xenrec plan {wanted.argument} --out FILE",
         )
-    text = form is Format.TEXT
+    asks = saved is None and not yes and not unattended
+    # Nobody is asked about what was not shown; with another format stdout is that document's alone.
+    show = say if form is Format.TEXT else note
     if not plan.actions:
         if form is not Format.TEXT or not unattended or plan.status is not Status.CLEAN:
             say(show_plan(plan, form, verbose=verbose))
         return plan_code(plan)
-    if text:
-        say(show_plan(plan, form, verbose=verbose))
+    if asks or form is Format.TEXT:
+        show(show_plan(plan, Format.TEXT, verbose=verbose))
     # A plan that was looked at is a ceiling, also where nobody is to be asked.
     approval = Approval(plan if saved is not None or not (yes or unattended) else None)
-    if saved is None and not yes and not unattended:
+    if asks:
         if not _confirmed("Apply this plan?"):
             raise Stop(Exit.USAGE, "nothing was done")
 
         def ask(more: Plan) -> bool:
             board.end()
-            say(show_plan(more, Format.TEXT, verbose=verbose))
+            show(show_plan(more, Format.TEXT, verbose=verbose))
             return _confirmed("What was found now goes beyond the plan that you approved. Go on with this one?")
 
         approval.ask = ask

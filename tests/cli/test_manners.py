@@ -131,6 +131,16 @@ class TestTerminal:
         assert "nothing was done" in shown
         assert bench.writes() == []
 
+    def test_nobody_is_asked_about_a_plan_that_was_not_shown(self, bench: Bench) -> None:
+        bench.halt("app-1")
+        words = ["apply", str(bench.manifest), "--format", "json"]
+        code, shown = _at_terminal(words, bench, [("Apply this plan?", "no")])
+        assert code == 64, shown
+        assert "start app-1 on xen01" in shown.partition("Apply this plan?")[0]
+        ran = bench.run("apply", "--yes", "--format", "json")
+        assert ran.code == 0, ran
+        assert json.loads(ran.out)["final"]
+
     def test_attest_dead_wants_the_name_typed(self, bench: Bench) -> None:
         bench.edit("fence_xenrec_lab", "fence_that_is_not_there")
         bench.power_off("xen03")
