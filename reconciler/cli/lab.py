@@ -21,6 +21,7 @@ from reconciler.cli.lab_common import (
     AsJson,
     Directory,
     Host,
+    account_roles,
     check_loopback,
     command,
     console,
@@ -91,11 +92,20 @@ def up(
     port: Annotated[
         str, typer.Option(metavar="PORT", help="HTTPS port; auto: 443 where permitted, else 8443.")
     ] = "auto",
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:ROLE",
+            help="A further account, as of a directory, with a role of XAPI: read-only, pool-operator …; may be given "
+            "again. Its password goes to password-NAME in the lab's directory.",
+        ),
+    ] = None,
     directory: Directory = DEFAULT_DIRECTORY,
     foreground: Annotated[bool, typer.Option("--foreground", help="Serve until interrupted.")] = False,
 ) -> None:
     """Serve a simulated pool in the background; returns when it answers."""
     check_loopback(address, hosts)
+    accounts = account_roles(account or [])
     request = {
         "hosts": hosts,
         "vms": vms,
@@ -105,6 +115,7 @@ def up(
         "release": release.value,
         "address": address,
         "port": port_number(port),
+        "accounts": accounts,
     }
     about = start_lab(directory, request, foreground=foreground)
     served_views.print_up(console(), about, shown(directory))

@@ -83,6 +83,21 @@ def check_loopback(address: str, hosts: int) -> None:
         fail(f"--address {address}: write an address of 127.0.0.0/8 with room for all hosts after it", Exit.USAGE)
 
 
+def account_roles(given: list[str]) -> dict[str, str]:
+    """NAME:ROLE of --account, by name. Ends with a usage error for what is none."""
+    from reconciler.lab.role_names import ACCOUNT, ROLES  # noqa: PLC0415 - most commands need none
+
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, role = text.partition(":")
+        if not ACCOUNT.fullmatch(name) or name in ("root", *found):
+            fail(f"--account {text}: write NAME:ROLE, NAME of letters, digits, - and _, once, and not root", Exit.USAGE)
+        if role not in ROLES:
+            fail(f"--account {text}: no such role: there are {', '.join(ROLES)}", Exit.USAGE)
+        found[name] = role
+    return found
+
+
 def running_lab(place: Path) -> dict[str, Any] | None:
     """What the lab in that directory says about itself, or None where none answers."""
     try:

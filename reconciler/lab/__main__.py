@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         request = json.loads((directory / REQUEST).read_text(encoding="utf-8"))
-        lab = make_lab(request, password(directory))
+        lab = make_lab(request, password(directory), accounts(directory, request))
         spare_the_collector()
         served = ServedLab(lab, directory, port=request["port"])
         serve(served, lab, directory, request, ended)
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def make_lab(request: dict[str, Any], secret: str) -> Lab:
+def make_lab(request: dict[str, Any], secret: str, others: dict[str, tuple[str, str]] | None = None) -> Lab:
     """The lab that `lab up` asked for. Raises OSError or ValueError for a bad pool database."""
     if request.get("from"):
         seed = Seed.from_file(request["from"], first_address=request["address"])
@@ -79,6 +79,7 @@ def make_lab(request: dict[str, Any], secret: str) -> Lab:
         start=time.time() - (incident.span if incident is not None else 0.0),
         random_seed=request["seed"],
         password=secret,
+        accounts=others,
     )
 
 
@@ -109,6 +110,7 @@ def serve(served: ServedLab, lab: Lab, directory: Path, request: dict[str, Any],
             "release": lab.release.value,
             "fast": bool(request.get("fast")),
             "incident": trial.incident.name,
+            "accounts": {name: role for name, (_, role) in lab.accounts.items()},
             "hosts": [
                 {
                     "name": host.name,
@@ -126,9 +128,15 @@ def serve(served: ServedLab, lab: Lab, directory: Path, request: dict[str, Any],
         raise
 
 
-def password(directory: Path) -> str:
-    """The password of root on every host: kept over `down` and `up`, made at random the first time."""
-    file = directory / PASSWORD
+def accounts(directory: Path, request: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Password and role of the accounts that `lab up` asked for, by name."""
+    asked = request.get("accounts") or {}
+    return {name: (password(directory, f"{PASSWORD}-{name}"), role) for name, role in asked.items()}
+
+
+def password(directory: Path, name: str = PASSWORD) -> str:
+    """The password in that file (root's, on every host): kept over `down` and `up`, random the first time."""
+    file = directory / name
     try:
         known = file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:

@@ -117,6 +117,18 @@ class Call:
         return self.ts.me(self.db)
 
     @property
+    def role(self) -> str | None:
+        """The role of its session; None: everything is permitted (local root, or a local session)."""
+        info = self.ts.sessions.get(self.session)
+        return None if self.local or info is None else info.role
+
+    @property
+    def user(self) -> str:
+        """Whose session it is."""
+        info = self.ts.sessions.get(self.session)
+        return "root" if info is None else info.user
+
+    @property
     def operation(self) -> str:
         """Its name as an operation: "start_on"."""
         return self.method.split(".", 1)[1]
@@ -219,7 +231,7 @@ def convert(code: str, value: Any) -> Any:
             return float(value)
         except (TypeError, ValueError):
             raise _odd(f"Expected float, got '{_rpc(value)}'") from None
-    if code in ("m", "ops") or code.startswith("map("):
+    if code in ("m", "ops") or code.startswith(("map(", "record:")):
         if not isinstance(value, dict):
             raise _odd(f"Expecting Rpc.Dict, but found '{_rpc(value)}'")
         return value

@@ -9,6 +9,8 @@ from reconciler.lab.calls import EMERGENCY_CALLS, Call, Method, convert, lookup
 from reconciler.lab.database import Database
 from reconciler.lab.errors import Failure
 from reconciler.lab.kernel import Steps
+from reconciler.lab.roles import check as check_role
+from reconciler.lab.roles import permits
 from reconciler.lab.schema import copy_value
 from reconciler.lab.wiretext import date, xml_value
 
@@ -22,13 +24,14 @@ class Desk:
     """The calls of one run of xapi.
 
     `doomed` are pending tasks that go when they end; `finished` the ended ones, oldest first, with their times;
-    `rivals` other masters beside which this one has acted.
+    `owners` whose each task is; `rivals` other masters beside which this one has acted.
     """
 
     def __init__(self, ts: Toolstack) -> None:
         self.ts = ts
         self.doomed: set[str] = set()
         self.finished: dict[str, float] = {}
+        self.owners: dict[str, str] = {}
         self.acted_at: float | None = None
         self.rivals: set[str] = set()
         self._pending: set[Reply] = set()
@@ -131,7 +134,13 @@ class Desk:
         self._run(reply, source, method, call, args, asynchronous)
 
     def _run(self, reply: Reply, source: str, method: Method, call: Call, args: list[Any], asynchronous: bool) -> None:
-        if method.acts:
+        if call.role is not None and not asynchronous:
+            try:
+                check_role(method.name, call.role)
+            except Failure as failure:
+                self._answer(reply, source, failure=failure)
+                return
+        if method.acts and (call.role is None or permits(call.role, method.name)):
             self._acts(method)
         if method.acts and not self.ts.is_master and method.name != "pool.recover_slaves":
             try:
@@ -142,6 +151,7 @@ class Desk:
         if asynchronous:
             db = call.db
             db.create("task", call.task, self._task_record(f"Async.{method.name}", call))
+            self.owners[call.task] = call.user
             self.ts.spawn(self._task(method, call, args), method.name)
             self._answer(reply, source, value=call.task)
             return
@@ -205,6 +215,8 @@ class Desk:
     def _task(self, method: Method, call: Call, args: list[Any]) -> Steps:
         yield self.lab.timing.call
         try:
+            if call.role is not None:
+                check_role(method.name, call.role)  # only the task shows it (sheet §8.1)
             result = method.handler(call, *args)
             if hasattr(result, "send"):
                 result = yield from result

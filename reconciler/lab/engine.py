@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.lab import api as _api  # enters every call in the table
+from reconciler.lab import roles
 from reconciler.lab.database import Database, Snapshot
 from reconciler.lab.errors import BmcSilent
 from reconciler.lab.hosts import LabHost, Reply
@@ -34,6 +35,8 @@ class Lab:
     """A simulated pool. Nothing in it blocks: calls are submitted, and time passes only in run() and settle().
 
     `strict`: an unforeseen error inside a handler is raised out of run(); otherwise the caller gets INTERNAL_ERROR.
+    `password` is root's on every host. `accounts` are those of a directory by name: (password, role); they can log in
+    to the master and have no local sessions. Raises ValueError for a role that XAPI has not.
     """
 
     def __init__(
@@ -45,10 +48,12 @@ class Lab:
         start: float = 1_700_000_000.0,
         random_seed: int = 0,
         password: str = "lab",  # noqa: S107 - of a simulated pool
+        accounts: dict[str, tuple[str, str]] | None = None,
     ) -> None:
         self.timing = timing
         self.release = release
         self.password = password
+        self.accounts = roles.checked(accounts or {})
         self.strict = True
         self.random = random.Random(random_seed)  # noqa: S311 - repeatable on purpose
         self.kernel = Kernel(start)
@@ -67,6 +72,8 @@ class Lab:
     def _build(self, seed: Seed) -> None:
         tables = seed.tables
         pool = next(iter(tables["pool"].values()))
+        if self.accounts:
+            tables = self._with_subjects(tables)
         snapshot = Snapshot({c: dict(t) for c, t in tables.items()}, 1000, self.now)
         srs = tables["SR"]
         self.world.sr_names = {r["uuid"]: r["name_label"] for r in srs.values()}
@@ -95,6 +102,13 @@ class Lab:
             host.toolstack = Toolstack(self, host)
             host.toolstack.begin_at_rest()
         self.changed()
+
+    def _with_subjects(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The tables of a pool that has joined a directory, in which the accounts are."""
+        joined = {"external_auth_type": "AD", "external_auth_service_name": "lab"}
+        subjects = dict(roles.subject(name, role) for name, (_, role) in self.accounts.items())
+        hosts = {ref: {**record, **joined} for ref, record in tables["host"].items()}
+        return {**tables, "host": hosts, "subject": {**tables["subject"], **subjects}}
 
     def _people(self, tables: dict[str, dict[str, Any]]) -> None:
         """Every VM that is recorded as running really runs."""

@@ -38,6 +38,8 @@ def print_up(console: Console, about: dict[str, Any], directory: str) -> None:
     option = "" if directory == ".lab" else f" --dir {directory}"
     line(console, f"\nmanifest           {directory}/manifest.yaml")
     line(console, f"password of root   in {directory}/password")
+    for name, role in (about.get("accounts") or {}).items():
+        line(console, f"{f'and of {name}':18} in {directory}/password-{name} ({role})")
     line(console, f"\nnext               xenrec plan {directory}/manifest.yaml")
     line(console, f"                   xenrec lab power off {hosts[0]['name']}{option}")
 

@@ -32,6 +32,10 @@ class SessionInfo:
     originator: str = ""
     last_active: float = 0.0
     other_config: dict[str, str] = field(default_factory=dict)
+    role: str | None = None
+    """What it may do, as it was at the login; None: everything, as local root."""
+    subject: str = NULL
+    sid: str = ""
 
 
 class Toolstack:

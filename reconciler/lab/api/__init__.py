@@ -1,13 +1,30 @@
 """The calls, by class. Importing this package enters them all in the table of calls."""
 
-from reconciler.lab.api import event, generic, host, odd, pool, session, storage, system, task, vm, vm_copy, vm_move
+from reconciler.lab.api import (
+    appliance,
+    event,
+    generic,
+    host,
+    odd,
+    pool,
+    role,
+    session,
+    storage,
+    system,
+    task,
+    vm,
+    vm_copy,
+    vm_move,
+)
 
 __all__ = [
+    "appliance",
     "event",
     "generic",
     "host",
     "odd",
     "pool",
+    "role",
     "session",
     "storage",
     "system",

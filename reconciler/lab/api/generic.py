@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler.lab.api.role import role_record
 from reconciler.lab.calls import Call, Method, Param, convert, generic
 from reconciler.lab.database import Record, Records
 from reconciler.lab.errors import Failure
@@ -33,6 +34,8 @@ def record_of(call: Call, cls: str, ref: str) -> Record:
         if found is None:
             raise Failure("HANDLE_INVALID", cls, ref)
         return dict(found)
+    if cls == "role":
+        return copy_record(cls, role_record(ref))
     return copy_record(cls, call.db.get(cls, ref))
 
 

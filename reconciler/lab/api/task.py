@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler.lab import roles
 from reconciler.lab.calls import Call, method
 from reconciler.lab.errors import Failure
 from reconciler.lab.records import note
@@ -24,13 +25,22 @@ def create(call: Call, label: str, description: str) -> str:
         "resident_on": call.me,
         "type": "<none/>",
     }
-    return call.db.create("task", call.lab.ref(), values)
+    task = call.db.create("task", call.lab.ref(), values)
+    call.ts.desk.owners[task] = call.user
+    return task
+
+
+def _assert_own(call: Call, task: str) -> None:
+    """Other people's tasks are for those with the right to any (sheet §8.1)."""
+    if call.role is not None and call.ts.desk.owners.get(task) != call.user:
+        roles.check(call.method, call.role, suffix=roles.TASK_ANY)
 
 
 @method("task.cancel", "task:task", asynchronous=True)
 def cancel(call: Call, task: str) -> None:
     """Best effort: an operation that waits in a queue ends as TASK_CANCELLED, one that works goes on."""
     record = call.db.get("task", task)
+    _assert_own(call, task)
     if record["status"] == "pending":
         call.db.update("task", task, current_operations={f"DummyRef:|{call.lab.uuid()}|task.cancel": "cancel"})
 
@@ -39,6 +49,7 @@ def cancel(call: Call, task: str) -> None:
 def destroy(call: Call, task: str) -> None:
     """A pending operation's task is only marked, and goes when the operation ends."""
     record = call.db.get("task", task)
+    _assert_own(call, task)
     if record["status"] == "pending" and record["name_label"].startswith("Async."):
         call.ts.desk.doomed.add(task)
     else:
@@ -48,6 +59,8 @@ def destroy(call: Call, task: str) -> None:
 @method("task.set_status", "self:task value:e")
 def set_status(call: Call, task: str, value: str) -> None:
     """For tasks of the client's own."""
+    call.db.get("task", task)
+    _assert_own(call, task)
     done = value != "pending"
     call.db.update("task", task, status=value, finished=date(call.ts.wall) if done else date(0))
 
@@ -55,6 +68,8 @@ def set_status(call: Call, task: str, value: str) -> None:
 @method("task.set_progress", "self:task value:f")
 def set_progress(call: Call, task: str, value: float) -> None:
     """For tasks of the client's own."""
+    call.db.get("task", task)
+    _assert_own(call, task)
     call.db.update("task", task, progress=value)
 
 

@@ -138,8 +138,10 @@ def _stopped(call: Call, vm: str, how: str) -> None:
 
 def _clean(call: Call, vm: str) -> Steps:
     seconds = call.lab.timing.vm_clean_shutdown
+    delay = call.db.get("VM", vm)["shutdown_delay"]
     yield from forward(call, _resident(call, vm), lambda ts: hypervisor.stop_domain(ts, vm, seconds=seconds))
     _stopped(call, vm, "shutdown")
+    yield float(max(0, delay))  # Halted already
 
 
 def _hard(call: Call, vm: str) -> Steps:

@@ -259,6 +259,14 @@ def _values(replay: Replay, sent: Sent) -> Iterator[tuple[str, str, str]]:
     if method in ("VBD.get_all_records", "VIF.get_all_records"):  # the recorder kept those of some VMs
         kept_vms = {r["VM"] for r in theirs.values()}
         mine = {ref: r for ref, r in mine.items() if r["VM"] in kept_vms}
+    if method == "role.get_all_records":  # the recorder kept the names of a few
+        kept_roles = {r["name_label"] for r in theirs.values()}
+        kept_fields = {k for r in theirs.values() for k in r}
+        mine = {
+            ref: {k: v for k, v in r.items() if k in kept_fields}
+            for ref, r in mine.items()
+            if r["name_label"] in kept_roles
+        }
     if method == "task.get_all_records":
         start = strftime("%Y%m%dT%H:%M:%SZ", gmtime(replay.recording.started))
         theirs = {ref: r for ref, r in theirs.items() if r["created"] >= start}
