@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.evidence import Situation
 from tests.scenarios.test_scenarios import FOLDER, NAMES
 from tests.support.scenario import Killed, Scenario, changes
 
@@ -77,8 +78,9 @@ class KilledScenario(Scenario):
             with suppress(Killed):  # the script may have a kill of its own
                 super()._apply([word for word in options if word != "--saved"])
             self.port.dead = False
-            if not self._reconciler(options).plan().actions:
-                return
+            plan = self._reconciler(options).plan()
+            if not plan.actions and plan.diagnosis.situation is Situation.MANAGED:
+                return  # and not just because a toolstack restarts
             if attempt:
                 self.port.wait(PATIENCE)
 
