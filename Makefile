@@ -13,7 +13,7 @@ ARGS ?=
 N ?= 10000
 FROM ?= 1
 
-.PHONY: help venv rigs demo test check format format-check lint types imports generated generate accept clean
+.PHONY: help venv rigs demo test soak mutants check format format-check lint types imports generated generate accept clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,83 @@
+"""`python -m tests.mutants [WORDS]`: take out each guard in a copy of the tree, and run the tests that should notice.
+
+WORDS pick guards whose name has them all. Exit 1 if one survives.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import local
+
+from tests.mutants.guards import GUARDS, Guard
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("reconciler", "tests", "manifests", "schemas", "docs", "pyproject.toml")
+here = local()
+
+
+def tree() -> Path:
+    """This thread's copy of the sources."""
+    if not hasattr(here, "tree"):
+        here.tree = Path(tempfile.mkdtemp(prefix="mutants-"))
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, here.tree / name, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
+            elif source.exists():
+                shutil.copy(source, here.tree / name)
+    return Path(here.tree)
+
+
+def mutate(text: str, guard: Guard) -> str:
+    """The text without the guard. Raises ValueError where it is not there exactly once."""
+    if text.count(guard.source) != 1:
+        raise ValueError(f"{guard.name}: found {text.count(guard.source)} times")
+    return text.replace(guard.source, guard.instead)
+
+
+def fate(guard: Guard) -> tuple[Guard, str]:
+    """The test that failed without the guard; "" if none did."""
+    base = tree()
+    path = base / guard.file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(mutate(text, guard), encoding="utf-8")
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *guard.tests],
+            cwd=base,
+            env=os.environ | {"PYTHONPATH": str(base), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        path.write_text(text, encoding="utf-8")
+    if run.returncode == 0:
+        return guard, ""
+    killers = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return guard, killers[0] if killers else f"pytest ended with {run.returncode}"
+
+
+def main(words: list[str]) -> int:
+    """Every chosen guard, and the tally."""
+    chosen = [g for g in GUARDS if all(word in g.name for word in words)]
+    survivors = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for guard, killer in pool.map(fate, chosen):
+            print(f"{'killed  ' if killer else 'SURVIVED'} {guard.name}", flush=True)
+            if killer:
+                print(f"           {killer[:110]}", flush=True)
+            else:
+                survivors.append(guard)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} killed")
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,300 @@
+"""The lines that keep the invariants, each with what its removal looks like. test_guards.py keeps the list fresh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CORE = ("tests/core", "tests/properties")
+EXECUTE = ("tests/execute",)
+DEFAULT = (*CORE, *EXECUTE)
+FENCING = ("tests/fencing/test_fence.py",)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`source` occurs exactly once in `file`; put `instead` there, and one of `tests` must fail."""
+
+    invariant: str
+    file: str
+    source: str
+    instead: str
+    tests: tuple[str, ...] = DEFAULT
+
+    @property
+    def name(self) -> str:
+        """For people: where, and how it begins."""
+        return f"{self.invariant} {self.file}: {' '.join(self.source.split())[:90]}"
+
+
+def _off(invariant: str, file: str, condition: str, tests: tuple[str, ...] = DEFAULT, *, then: str = "") -> Guard:
+    """A condition that is never met any more; `then` is what follows it, where the condition alone is not unique."""
+    word, _, rest = condition.partition(" ")
+    return Guard(
+        invariant, file, f"{condition}:{then}", f"{word} ({rest.replace(' := ', ':=')}) and False:{then}", tests
+    )
+
+
+JUDGE = "reconciler/core/judge.py"
+BURY = "reconciler/core/bury.py"
+STARTS = "reconciler/core/starts.py"
+STANDING = "reconciler/core/standing.py"
+REGAIN = "reconciler/core/regain.py"
+GUARD = "reconciler/core/guard.py"
+RESTORE = "reconciler/core/restore.py"
+EVIDENCE = "reconciler/core/evidence.py"
+CROWN = "reconciler/execute/crown.py"
+PROOF = "reconciler/execute/proof.py"
+REJOIN = "reconciler/execute/rejoin.py"
+VMS = "reconciler/execute/vms.py"
+EBURY = "reconciler/execute/bury.py"
+HANDOVER = "reconciler/execute/handover.py"
+DESK = "reconciler/execute/desk.py"
+SECOND = "    if others:\n        return _second_master(bench, prover, action, others)\n"
+DOUBT = "if doubt := prover.doubt(action, fresh=True):\n"
+REFUSE = "        return refused(action, doubt.why, doubt.remedy)\n"
+
+GUARDS: tuple[Guard, ...] = (
+    # --- certificates: what they cover, and what ends them -------------------------------------------------------
+    Guard("I1", EVIDENCE, "if not self.issued_at - 1.0 <= now < self.expires_at:", "if False:"),
+    Guard("I1", EVIDENCE, "return self.host_uuid == uuid", "return True"),
+    Guard("I1", EVIDENCE, "return self.host == host and self.address == address", "return True"),
+    Guard("I1", JUDGE, "ours = [c for c in certificates if c.pool == wanted.name]", "ours = list(certificates)"),
+    _off("I1", JUDGE, "if life", then="\n        return Judged"),
+    _off("I1", JUDGE, "if certificate is not None and t.bmc is BmcPower.ON"),
+    Guard("I1", JUDGE, 'Verdict.UNREACHABLE, f"{unheard}; {power}")', 'Verdict.DEAD, f"{unheard}; {power}")'),
+    _off("I7", PROOF, "if life := sign_of_life(bench, member)"),
+    Guard("I7", PROOF, "if not broken and power is not BmcPower.ON:", "if not broken:"),
+    Guard("I7", PROOF, "            broken = bench.fencer.recheck(certificate, member)", '            broken = ""'),
+    Guard("I7", PROOF, "if not fresh and any(", "if any("),
+    Guard("I7", PROOF, "bench.port.now() - at < GOOD_FOR", "bench.port.now() - at < 1e9"),
+    Guard("I1", PROOF, "if c.pool == self.bench.wanted.name\n", "if c.pool\n"),
+    Guard(
+        "I1",
+        "reconciler/fencing/fence.py",
+        "if cert.host != member.name or cert.address != member.address:",
+        "if False:",
+        FENCING,
+    ),
+    Guard(
+        "I1",
+        "reconciler/fencing/fence.py",
+        'if power is BmcPower.ON:\n            return f"{member.name} has power',
+        'if False:\n            return f"{member.name} has power',
+        FENCING,
+    ),
+    # --- who manages the pool -------------------------------------------------------------------------------------
+    _off("I2", JUDGE, "if strangers"),
+    _off("I2", JUDGE, "if len(masters) > 1"),
+    _off("I2", JUDGE, "if len(followed) > 1"),
+    _off("I2", JUDGE, "if reach"),
+    _off(
+        "I2", JUDGE, "if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers"
+    ),
+    _off("I2", JUDGE, "if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp"),
+    _off("I2", JUDGE, "if in_office is not None and in_office.answers"),
+    Guard(
+        "I3",
+        JUDGE,
+        "if incident is not None and not promotion_is_void(",
+        "if False and incident is not None and not promotion_is_void(",
+    ),
+    Guard("I3", JUDGE, "        and now - incident.sent_at > NEVER_TOOK_EFFECT\n    )", "    )"),
+    Guard("I3", JUDGE, "        and t.follows == address_host(incident.lost_address)\n", ""),
+    Guard("I3", JUDGE, "        and t.reaches_master is not True\n", ""),
+    Guard("I6", JUDGE, "if share >= wanted.policy.brake.min_healthy:", "if True:"),
+    Guard(
+        "I6",
+        JUDGE,
+        "if brake := brake_reason(wanted, survey):",
+        "if (brake := brake_reason(wanted, survey)) and False:",
+    ),
+    # --- the regain stage -----------------------------------------------------------------------------------------
+    _off("I9", REGAIN, "if known is not None and known.pool.ha_enabled"),
+    _off("I2", REGAIN, "if dubious"),
+    Guard("I2", REGAIN, "if judged.verdict is Verdict.DEAD and certificate is not None:", "if True:"),
+    _off("I2", REGAIN, "if t.bmc is BmcPower.UNKNOWN"),
+    _off("I2", REGAIN, "if not lost.fencing"),
+    _off("I2", REGAIN, "if not t.answers"),
+    Guard("I3", REGAIN, "            order = [incident.candidate]\n", "            pass\n"),
+    # --- who has rejoined, and who is in doubt --------------------------------------------------------------------
+    _off("I1", STANDING, "if member.name in diagnosis.astray"),
+    _off("I1", STANDING, "if t.login is LoginAnswer.EMERGENCY"),
+    _off("I1", STANDING, "if not host.live"),
+    _off("I1", STANDING, "if not host.enabled and not master_settled"),
+    _off("I1", STANDING, "if not host.enabled"),
+    _off("I1", BURY, "if one.standing is Standing.DISABLED"),
+    _off("I1", BURY, "elif one.standing in (Standing.SILENT, Standing.SUSPECT) and not one.host.enabled"),
+    Guard("I1", BURY, "mine is not None and theirs is not None and mine < theirs", "False"),
+    _off("I1", BURY, "elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live)"),
+    Guard(
+        "I1",
+        BURY,
+        'if one.standing is Standing.SUSPECT:\n        return f"{name} shows',
+        'if False:\n        return f"{name} shows',
+    ),
+    Guard("I6", BURY, "    if brake:\n        return brake", "    if False:\n        return brake"),
+    _off("I1", BURY, "if one.bmc is BmcPower.UNKNOWN"),
+    _off("I1", BURY, "if one.host.live and one.bmc is not BmcPower.OFF"),
+    _off("I1", BURY, "if one.standing is not Standing.DEAD"),
+    Guard("I1", STARTS, "[d for d in in_doubt if d.stand.standing is not Standing.DEAD]", "list[Doubt]()"),
+    _off("I1", STARTS, "elif vm.power_state is PowerState.RUNNING and one is None"),
+    _off(
+        "I1", STARTS, "if other.standing is Standing.DEAD and not other.host.enabled and other.thing.name not in rests"
+    ),
+    Guard(
+        "I1",
+        RESTORE,
+        "return one is not None and (one.answers or (one.standing",
+        "return one is not None and (True or (one.standing",
+    ),
+    _off("I2", RESTORE, "if elsewhere"),
+    # --- storage --------------------------------------------------------------------------------------------------
+    Guard(
+        "I8",
+        "reconciler/core/placement.py",
+        "if drive.sr is None or (host.ref, drive.sr) not in state.attached:",
+        "if drive.sr is None:",
+    ),
+    Guard("I8", VMS, "    if action.verb is Verb.START:\n        try:", "    if False:\n        try:"),
+    # --- what is nobody's business ----------------------------------------------------------------------------------
+    Guard(
+        "I11",
+        "reconciler/core/model.py",
+        "return not (self.is_template or self.is_snapshot or self.is_control_domain)",
+        "return True",
+    ),
+    _off("I5", "reconciler/core/select.py", "if wish.kind is SelectorKind.NAME and len(found) > 1"),
+    Guard(
+        "I5",
+        "reconciler/core/stops.py",
+        "if wish.state not in (WantedState.HALTED, WantedState.SUSPENDED):",
+        "if wish.state in ():",
+    ),
+    _off("I11", VMS, 'if vm.get("is_control_domain") or vm.get("is_a_template") or vm.get("is_a_snapshot")'),
+    # --- limits -----------------------------------------------------------------------------------------------------
+    Guard("I6", GUARD, "if action.level > limit:", "if False:"),
+    Guard("I6", GUARD, "wish.max_level is not None and action.level > wish.max_level:", "False:"),
+    Guard(
+        "I9", GUARD, "if state is not None and state.pool.ha_enabled and action.level > Level.METADATA:", "if False:"
+    ),
+    Guard("I6", GUARD, "if brake and action.level >= Level.MOVE:", "if False:"),
+    Guard("I6", GUARD, "action.target.name not in hosts and len(hosts) >= most:", "False:"),
+    Guard("I6", "reconciler/execute/bench.py", "if name in self.struck or len(self.struck) < limit:", "if True:"),
+    # --- fence and promote ------------------------------------------------------------------------------------------
+    Guard("I1", CROWN, "    if seen.answer in ANSWERING:", "    if False:"),
+    Guard(
+        "I3", CROWN, "if sent is not None and not promotion_is_void(sent, survey, diagnosis.members, now):", "if False:"
+    ),
+    _off("I3", CROWN, "if sent.candidate != candidate.name"),
+    Guard(
+        "I2",
+        CROWN,
+        "if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis):",
+        "if (why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis)) and False:",
+    ),
+    Guard(
+        "I2",
+        CROWN,
+        "if taken := _taken(bench, survey, candidate, lost):",
+        "if (taken := _taken(bench, survey, candidate, lost)) and False:",
+    ),
+    Guard(
+        "I2",
+        CROWN,
+        "        if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED):\n            return f",
+        "        if False:\n            return f",
+    ),
+    Guard(
+        "I2",
+        CROWN,
+        "not same_address(seen.follows, lost.address):\n            return f",
+        "False:\n            return f",
+    ),
+    Guard(
+        "I2",
+        CROWN,
+        f"        {DOUBT}    {REFUSE}        return _transition",
+        "        return _transition",
+    ),
+    Guard("I3", CROWN, "    bench.save_incident(incident)\n    try:", "    try:"),
+    Guard("I3", CROWN, '        if failure.code == "INTERNAL_ERROR":', "        if False:"),
+    Guard(
+        "I3",
+        CROWN,
+        "        if not fault.sent:\n            bench.clear_incident()",
+        "        if True:\n            bench.clear_incident()",
+    ),
+    _off("I2", CROWN, "if theirs is not None and (life := _life_of(theirs))"),
+    _off("I2", CROWN, "if diagnosis.situation is not Situation.LOST"),
+    _off("I2", CROWN, "if mine is None or not mine.answers"),
+    _off("I2", CROWN, "if astray"),
+    _off("I2", CROWN, "if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)"),
+    _off("I2", CROWN, "if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED, LoginAnswer.UNTRUSTED)"),
+    Guard("I2", CROWN, '    if named:\n        return ""', '    if True:\n        return ""'),
+    # --- recover, bury, hand over -------------------------------------------------------------------------------------
+    Guard(
+        "I2",
+        REJOIN,
+        SECOND + "    if strange",
+        "    if strange",
+    ),
+    Guard("I2", REJOIN, "        if rival:", "        if False:"),
+    Guard(
+        "I2",
+        REJOIN,
+        SECOND + "    bench.clear_incident()",
+        "    bench.clear_incident()",
+    ),
+    Guard("I2", REJOIN, SECOND + "    return wait_for", "    return wait_for"),
+    Guard("I2", REJOIN, "if seen.answer not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):", "if False:"),
+    Guard("I1", REJOIN, "return self.follows and self.live and (self.enabled", "return self.live and (self.enabled"),
+    Guard(
+        "I1",
+        REJOIN,
+        "return self.follows and self.live and (self.enabled or self.member.state is MemberState.MAINTENANCE)",
+        "return self.follows and self.live",
+    ),
+    Guard("I1", EBURY, "    if host not in action.certificate_of:", "    if False:"),
+    Guard("I9", EBURY, '    if desk.pool().get("ha_enabled"):', "    if False:"),
+    Guard("I1", EBURY, '    if desk.pool().get("master") == ref:', "    if False:"),
+    Guard("I6", EBURY, "if brake := bench.may_strike(host):", "if (brake := bench.may_strike(host)) and False:"),
+    Guard(
+        "I1",
+        EBURY,
+        f"    {DOUBT}{REFUSE}    bench.struck",
+        "    bench.struck",
+    ),
+    Guard(
+        "I1",
+        EBURY,
+        "        if attempt == 2 and (doubt := prover.doubt(action, fresh=True)):",
+        "        if attempt == 2 and (doubt := prover.doubt(action, fresh=True)) and False:",
+    ),
+    Guard("I1", EBURY, '    if failure.code == "HOST_IS_LIVE":\n        member', "    if False:\n        member"),
+    Guard("I9", HANDOVER, '    if pool.get("ha_enabled"):', "    if False:"),
+    Guard("I3", HANDOVER, "    if sent := _sent_before(bench):", "    if (sent := _sent_before(bench)) and False:"),
+    _off("I2", HANDOVER, "if unwell"),
+    # --- starts and stops -------------------------------------------------------------------------------------------
+    Guard(
+        "I7", VMS, "        if doubt := prover.doubt(action):", "        if (doubt := prover.doubt(action)) and False:"
+    ),
+    Guard("I7", VMS, "    if state != way.needs:", "    if False:"),
+    Guard("I1", VMS, '        if way.goal == "Running" and (dead :=', "        if False and (dead :="),
+    Guard("I9", VMS, '    if protected and bench.desk().pool().get("ha_enabled"):', "    if False:"),
+    Guard("I7", VMS, '    if not metrics.get("live"):', "    if False:"),
+    Guard("I7", VMS, '    if not host.get("enabled"):', "    if False:"),
+    # --- the master's desk ------------------------------------------------------------------------------------------
+    Guard("I5", DESK, "if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid):", "if False:"),
+    Guard(
+        "I3",
+        DESK,
+        "        if fault.sent:\n            raise LostReply",
+        "        if False:\n            raise LostReply",
+    ),
+    Guard(
+        "I7",
+        DESK,
+        '            raise XapiFailure("NOT_SENT", str(fault)) from fault',
+        "            return self.tasks().submit(method, *params, deadline=self._deadline)",
+    ),
+)
