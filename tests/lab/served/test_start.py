@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from reconciler.lab.__main__ import explain, make_lab, password
+from reconciler.cli.lab_common import account_roles
+from reconciler.lab.__main__ import accounts, explain, make_lab, password
 from reconciler.lab.served_port import bind, choose_port
 from reconciler.lab.timing import Release, Timing
 from reconciler.lab.tls import identity
@@ -59,6 +61,30 @@ def test_the_password_is_made_once_and_kept(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o600
     (tmp_path / "password").write_text("chosen\n")
     assert password(tmp_path) == "chosen"
+
+
+def test_accounts_have_passwords_of_their_own_in_files_of_their_own(tmp_path: Path) -> None:
+    request = {**REQUEST, "accounts": {"viewer": "read-only"}}
+    made = accounts(tmp_path, request)
+    assert accounts(tmp_path, request) == made
+    assert stat.S_IMODE((tmp_path / "password-viewer").stat().st_mode) == 0o600
+    lab = make_lab(request, password(tmp_path), made)
+    address = next(iter(lab.hosts.values())).address
+    secret = (tmp_path / "password-viewer").read_text().strip()
+    reply = lab.request(address, "session.login_with_password", ["viewer", secret])
+    lab.settle([reply], lab.now + 10)
+    assert reply.failure is None
+    assert reply.value.startswith("OpaqueRef:")
+    assert accounts(tmp_path, REQUEST) == {}
+
+
+def test_account_takes_a_name_and_a_role(capsys: pytest.CaptureFixture[str]) -> None:
+    assert account_roles(["a:read-only", "b:pool-operator"]) == {"a": "read-only", "b": "pool-operator"}
+    for wrong in (["a"], ["a:boss"], ["root:read-only"], ["../x:read-only"], ["a:read-only", "a:read-only"]):
+        with pytest.raises(typer.Exit) as ended:
+            account_roles(wrong)
+        assert ended.value.exit_code == 64
+        assert f"--account {wrong[-1]}: " in capsys.readouterr().err
 
 
 def test_an_identity_is_kept_until_its_host_has_another_name(tmp_path: Path) -> None:
