@@ -143,6 +143,8 @@ def attest_all(rec: Reconciler, given: Sequence[Attestation], *, by: str) -> lis
                 taken = f"the file is about the host {one.uuid}, and {one.host} is {uuid}"
             elif judged.verdict in (Verdict.ALIVE, Verdict.SUSPECT):
                 taken = f"{one.host} is not dead: {judged.why}"
+            elif powered := rec.powered(member, look):
+                taken = powered
             else:
                 now = rec.port.now()
                 taken = Certificate(

@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from reconciler.core.checker import check_plan
-from reconciler.core.evidence import Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
+from reconciler.core.draft import fence_command
+from reconciler.core.evidence import BmcPower, Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back
 from reconciler.core.judge import diagnose, uuid_of
 from reconciler.core.lease import Lease, leases
@@ -218,10 +219,18 @@ class Reconciler:
         if look.fault is not None:
             why = f"its acting master could not be read: {look.fault}"
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
-        held = leases(look.state.pool.other_config) if look.state is not None else ()
-        busy = [one for one in held if one.live(self.port.now()) and one.run != self.run]
-        reminders = (*self._reminders(look, plan), *(f"another run works on this pool: {one}" for one in busy))
+        busy = (f"another run works on this pool: {one}" for one in self._busy(look))
+        reminders = (*self._reminders(look, plan), *busy)
         return replace(plan, notes=(*plan.notes, *reminders), reminders=reminders)
+
+    def _busy(self, look: Look) -> list[Lease]:
+        """Leases of other runs that live: on this machine, only of the one that holds the file lock."""
+        held = leases(look.state.pool.other_config) if look.state is not None else ()
+        others = [one for one in held if one.live(self.port.now()) and one.run != self.run]
+        if not others:
+            return []
+        here, mine = self.folder.holder(), self.folder.machine_if_known()
+        return [one for one in others if one.machine != mine or (here is not None and here.run == one.run)]
 
     def _reminders(self, look: Look, plan: Plan) -> tuple[str, ...]:
         """What must not be forgotten across runs: obligations that are still open (those that are met are settled
@@ -306,7 +315,7 @@ class Reconciler:
                 self._spend(results)
                 tell(Event(self.port.now(), None, "looking at the pool again"))
                 current = self._next(approval, done)
-                if executor.stopped and not executor.restarted:
+                if executor.stopped != executor.restarted:  # a restart alone ends a stage, not the run
                     stopped = executor.stopped
                     break
             else:
@@ -440,7 +449,16 @@ class Reconciler:
         assert judged is not None
         if judged.verdict in (Verdict.ALIVE, Verdict.SUSPECT):
             return f"{host} is not dead: {judged.why}"
+        if powered := self.powered(member, look):
+            return powered
         return self.record_attestation(member, look, by=by, reason=reason, lifetime=lifetime)
+
+    def powered(self, member: Member, look: Look) -> str:
+        """Why nobody's word is taken against its BMC, which says that power is on; "" where it doesn't."""
+        t = look.survey.of(member.name)
+        if t is None or t.bmc is not BmcPower.ON:
+            return ""
+        return f"{member.name} is not dead: its BMC says that power is on: {fence_command(self.wanted, member.name)}"
 
     def record_attestation(self, member: Member, look: Look, *, by: str, reason: str, lifetime: float) -> Certificate:
         """Write the certificate down; lifetime in seconds."""

@@ -34,6 +34,11 @@ def attest_command(wanted: Wanted, host: str) -> str:
     return f"xenrec attest {manifest} {host} --dead --reason 'seen powered off' --for 30m"
 
 
+def fence_command(wanted: Wanted, host: str) -> str:
+    """The command that switches a host off by its fence agent and records the certificate."""
+    return f"xenrec fence off {wanted.argument} {host}"
+
+
 def look_and_attest(wanted: Wanted, host: str) -> str:
     """The step that only eyes can do, and then the command."""
     return f"see with your own eyes that {host} is powered off, then: {attest_command(wanted, host)}"

@@ -105,7 +105,10 @@ def told_by_others(wanted: Wanted, survey: Survey, t: Testimony, known: PoolStat
         if lost == len(asked):
             return f"{lost} of {count(len(asked), 'member')} {'has' if len(asked) == 1 else 'have'} lost it"
         reach = names(o.name for o in asked if o.reaches_master)
-        return f"{lost} of {count(len(asked), 'member')} have lost it, but {reach} still reaches it"
+        reaching = len(asked) - lost
+        still = f"{reach} still {'reaches' if reaching == 1 else 'reach'} it"
+        have = "has" if lost == 1 else "have"
+        return f"{lost} of {count(len(asked), 'member')} {have} lost it, but {still}" if lost else still
     if known is None or known.read_at < survey.at or known.master is None or not known.master.enabled:
         return ""
     masters = [o.name for o in survey.testimonies if o.login is LoginAnswer.MASTER]
@@ -280,14 +283,23 @@ def lost_master_of(
         address = max(sorted(followed), key=lambda a: followed[a])
         member = next((m for m in wanted.members if address_host(m.address) == address), None)
         return (member.name if member else None), address, addresses
+    here = {t.name for t in answering}
     if known and known.master:
         for member in wanted.members:
-            if uuid_of(member, known) == known.master.uuid:
+            if uuid_of(member, known) == known.master.uuid and member.name not in here:
                 return member.name, member.address, ()
-    here = {t.name for t in answering}
     if wanted.master and (member := wanted.member(wanted.master.host)) and member.name not in here:
         return member.name, member.address, ()
     return None, "", ()
+
+
+def may_be_master(survey: Survey, lost: str) -> tuple[str, ...]:
+    """Members besides `lost` that may be the master for all that anybody says: where no member tells whom it follows,
+    `lost` is only what an earlier reading or the manifest says, and every other silent member may have followed it in
+    office since (I2). () where somebody tells."""
+    if any(t.answers and t.follows for t in survey.testimonies):
+        return ()
+    return tuple(t.name for t in survey.testimonies if not t.answers and t.name != lost)
 
 
 def _untrusted(t: Testimony, judged: tuple[Judged, ...]) -> Diagnosis:

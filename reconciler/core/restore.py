@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.bury import Doubt, doubts, plan_burials
@@ -14,7 +14,7 @@ from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.select import Selection, select
-from reconciler.core.standing import Standing, Stands, stand
+from reconciler.core.standing import Stand, Standing, Stands, stand
 from reconciler.core.starts import plan_starts
 from reconciler.core.stops import plan_stop
 from reconciler.core.storage import plan_storage
@@ -130,6 +130,23 @@ def _as_rejoined(stands: Stands, state: PoolState) -> tuple[Stands, PoolState]:
     return Stands(by_ref, members, stands.missing), replace(state, hosts=hosts)
 
 
+def _astray_words(astray: Sequence[Stand]) -> str:
+    """Why each is astray; those of one reason together."""
+    together: dict[str, list[str]] = {}
+    for one in astray:
+        together.setdefault(one.why, []).append(one.thing.name)
+    told = []
+    for why, found in together.items():
+        for single, several in (("it still follows ", "still follow "), ("it is ", "are ")):
+            if why.startswith(single):
+                verb = single.removeprefix("it ") if len(found) == 1 else several
+                told.append(f"{names(found)} {verb}{why.removeprefix(single)}")
+                break
+        else:
+            told.append(f"{names(found)}: {why}")
+    return "; ".join(told)
+
+
 def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolState, draft: Draft) -> tuple[Action, ...]:
     """Members that follow another address are recovered, members that are on their way are waited for (I1).
 
@@ -150,7 +167,7 @@ def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolStat
         action = Action(
             Verb.RECOVER_MEMBERS,
             pool,
-            f"{names(s.thing.name for s in astray)}: {astray[0].why}; the master waits for that before it starts",
+            f"{_astray_words(astray)}; the master waits for that before it starts",
             before=f"{names(s.thing.name for s in astray)} astray",
             after="every member that answers follows the master and is enabled",
         )
@@ -160,9 +177,10 @@ def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolStat
             if (t := survey.of(s.thing.name)) is not None and t.login is LoginAnswer.SLAVE and t.reaches_master
         ]
         if elsewhere:
+            verb = "reaches" if len(elsewhere) == 1 else "reach"
             draft.hold(
                 action,
-                f"{names(s.thing.name for s in elsewhere)} reaches another master, so there are two masters",
+                f"{names(s.thing.name for s in elsewhere)} {verb} another master, so there are two masters",
                 "decide which is right, then on that host only: xe pool-recover-slaves",
             )
             return ()

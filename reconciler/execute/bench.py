@@ -87,10 +87,12 @@ class Bench:
         self.progress(Event(at, action, what, result))
 
     def name_of(self, cls: str, ref: str) -> str:
-        """A name for people for a ref of the acting master's database; the ref itself when it cannot be read."""
+        """A name for people for a ref or uuid of the acting master's database; that itself when it cannot be read."""
         if ref in NULL:
             return "nothing"
         with suppress(XapiFailure, MasterLost):
+            if not ref.startswith("OpaqueRef:"):
+                ref = str(self.desk().read(f"{cls}.get_by_uuid", ref))
             record = self.desk().read(f"{cls}.get_record", ref)
             return str(record.get("name_label") or record.get("uuid") or ref)
         return ref

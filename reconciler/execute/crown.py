@@ -13,7 +13,7 @@ from reconciler.core.evidence import (
     Survey,
     Testimony,
 )
-from reconciler.core.judge import NEVER_TOOK_EFFECT, diagnose, promotion_is_void
+from reconciler.core.judge import NEVER_TOOK_EFFECT, diagnose, may_be_master, promotion_is_void
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Session, TransportFault, XapiFailure
 from reconciler.core.wanted import Member
@@ -273,7 +273,7 @@ def _take_office(bench: Bench, action: Action, member: Member, seen: Look) -> st
 
 def _stage_of(seen: Look, restarted: bool) -> str:
     if seen.answer is LoginAnswer.SLAVE:
-        return f"answers as a member of {seen.follows}" + (" again" if restarted else " until its toolstack restarts")
+        return f"{seen}" + (" again" if restarted else " until its toolstack restarts")
     if seen.answer in (LoginAnswer.REFUSED, LoginAnswer.SILENT, LoginAnswer.STRANGE):
         return "restarting"
     return str(seen)
@@ -310,6 +310,9 @@ def _unfit(
     if astray:
         told = because(f"{t.name} follows {bench.name_at(t.follows or '?')}" for t in astray)
         return refused(action, f"the lost master is {lost.name}, but {told}", "plan again")
+    for name in may_be_master(survey, lost.name):
+        if doubt := prover.doubt_of(name, action):
+            return refused(action, f"no member says whom it follows, and {name} may be their master: {doubt.why}", "")
     obeying = [t.name for t in survey.testimonies if t.reaches_master]
     if obeying:
         return refused(action, f"{names(obeying)} still takes orders from a master", "mend our network to it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +10,7 @@ from enum import StrEnum
 from reconciler.core.port import XapiFailure
 
 NameOf = Callable[[str, str], str]
-"""(XenAPI class, ref) -> a name for people."""
+"""(XenAPI class, ref or uuid) -> a name for people."""
 
 
 class Turn(StrEnum):
@@ -36,7 +37,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
         _R,
         "{0} is disabled",
         ("host",),
-        "if it stays so: xe host-enable host={0}, or xe-toolstack-restart on it",
+        "if it stays so: xe host-enable host={0}; if that does not help, on that host: xe-toolstack-restart",
     ),
     "HOST_NOT_LIVE": (
         _R,
@@ -51,7 +52,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
     "OTHER_OPERATION_IN_PROGRESS": (_R, "another operation ({2}) is running on it", (), "xe task-list"),
     "TOO_MANY_PENDING_TASKS": (_R, "the master has too many waiting operations", (), "xe task-list"),
     "NOT_SUPPORTED_DURING_UPGRADE": (_P, "a rolling upgrade is in progress", (), "finish the upgrade first"),
-    "NO_HOSTS_AVAILABLE": (_R, "no host can run it", (), "xe vm-start prints no reason; plan again"),
+    "NO_HOSTS_AVAILABLE": (_R, "no host can run it", (), "plan again"),
     "SESSION_INVALID": (_R, "our session ended: the master's toolstack was restarted", (), ""),
     "NOT_SENT": (_R, "the call did not reach the master ({0})", (), ""),
     "HANDLE_INVALID": (_L, "it is gone from the pool's database ({0})", (), ""),
@@ -64,7 +65,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
         _P,
         "its storage {1} is not attached on the target host",
         ("VM", "SR"),
-        "xe pbd-list sr-name-label={1}; then xe pbd-plug, or eject the CD",
+        "xe pbd-list sr-name-label={1}; plug the one that is not attached, or eject the CD: xe pbd-plug uuid=<PBD>",
     ),
     "VM_REQUIRES_NETWORK": (_P, "the target host has no network {1}", ("VM", "network"), ""),
     "HOST_CANNOT_ATTACH_NETWORK": (_P, "{0} cannot attach network {1}", ("host", "network"), ""),
@@ -95,7 +96,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
         _P,
         "a disk of it is still locked for a host that died ({2})",
         (),
-        "xe host-declare-dead uuid=<dead host> frees the locks; or /opt/xensource/sm/resetvdis.py <dead host> <SR>",
+        "free the locks of the dead host: xe host-declare-dead uuid=<its uuid>",
     ),
     "SR_HAS_NO_PBDS": (_P, "storage {0} is attached nowhere that could serve it", ("SR",), "xe pbd-plug"),
     "OPERATION_BLOCKED": (_P, "somebody blocked this operation: {1}", (), "xe vm-param-list, blocked-operations"),
@@ -109,7 +110,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
         _P,
         "XAPI's own HA is armed: it elects masters and restarts VMs itself",
         (),
-        "let HA finish; only if it is stuck: xe host-emergency-ha-disable --force on each host",
+        "let HA finish; only if it is stuck, on each host: xe host-emergency-ha-disable --force",
     ),
     "HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN": (_P, "it would break the fail-over plan of XAPI's HA", (), ""),
     "HA_ABORT_NEW_MASTER": (_P, "the members refused the new master: {0}", (), ""),
@@ -195,6 +196,19 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
 }
 
 
+_OF_STORAGE = re.compile(r"\b(SR|VDI|PBD) (OpaqueRef:[\w-]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
+
+def _named(text: str, name_of: NameOf) -> str:
+    """A storage manager's text: what it tells by uuid, by its name."""
+
+    def shown(found: re.Match[str]) -> str:
+        name = name_of(found[1], found[2])
+        return found[0] if name == found[2] else f"{found[1]} {name}"
+
+    return _OF_STORAGE.sub(shown, text)
+
+
 def explain(failure: XapiFailure, name_of: NameOf) -> Explained:
     """What to do about an error, and its sentence with names in place of refs. Unknown codes are PERMANENT."""
     entry = _TABLE.get(failure.code)
@@ -204,6 +218,7 @@ def explain(failure: XapiFailure, name_of: NameOf) -> Explained:
             return Explained(Turn.RETRY, f"a pool operation is in progress ({word})")
         if failure.code.startswith("SR_BACKEND_FAILURE"):
             text = "; ".join(p for p in failure.params if p) or "no text"
+            text = _named(text, name_of)
             return Explained(Turn.PERMANENT, f"the storage failed: {text} ({failure.code})", "look at /var/log/SMlog")
         return Explained(Turn.PERMANENT, f"XAPI answered {failure}")
     turn, sentence, classes, remedy = entry
@@ -212,4 +227,6 @@ def explain(failure: XapiFailure, name_of: NameOf) -> Explained:
     for index, cls in enumerate(classes):
         if index < len(failure.params):
             params[index] = name_of(cls, failure.params[index])
+    if failure.code.startswith("SR_BACKEND_FAILURE"):
+        params = [_named(p, name_of) for p in params]
     return Explained(turn, f"{sentence.format(*params)} ({failure.code})", remedy.format(*params))

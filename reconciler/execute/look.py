@@ -32,9 +32,12 @@ class Look:
     answer: LoginAnswer
     detail: str = ""
     follows: str = ""
+    """The address of the master that it follows."""
     session: Session | None = None
     connected: bool = False
     """Something took a connection there before the login was tried; False also where that was not looked at."""
+    followed: str = ""
+    """That master's name, for people."""
 
     @property
     def answers(self) -> bool:
@@ -49,7 +52,7 @@ class Look:
     def __str__(self) -> str:
         return {
             LoginAnswer.MASTER: "accepts logins as a master",
-            LoginAnswer.SLAVE: f"answers as a member of {self.follows}",
+            LoginAnswer.SLAVE: f"answers as a member of {self.followed or self.follows or 'another host'}",
             LoginAnswer.EMERGENCY: f"answers in emergency mode ({self.detail})",
             LoginAnswer.REJECTED: f"answers and rejects our login ({self.detail}), as only a master does",
             LoginAnswer.UNTRUSTED: "answers with a certificate that the manifest does not trust",
@@ -68,7 +71,8 @@ def look(bench: Bench, address: str, *, deadline: float = LOGIN_DEADLINE) -> Loo
         return Look(LoginAnswer.MASTER, session=bench.sessions.login(address, deadline=deadline))
     except XapiFailure as failure:
         if failure.code == "HOST_IS_SLAVE":
-            return Look(LoginAnswer.SLAVE, follows=failure.params[0] if failure.params else "")
+            follows = failure.params[0] if failure.params else ""
+            return Look(LoginAnswer.SLAVE, follows=follows, followed=bench.name_at(follows))
         kind = LoginAnswer.REJECTED if failure.code in _REJECTIONS else LoginAnswer.EMERGENCY
         return Look(kind, detail=failure.code)
     except TransportFault as fault:

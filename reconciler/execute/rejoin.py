@@ -111,9 +111,10 @@ def recover(bench: Bench, prover: Prover, action: Action) -> Done:
     if others:
         return _second_master(bench, prover, action, others)
     if strange := sorted(n for n, answer in seen.items() if answer.answer is LoginAnswer.UNTRUSTED):
+        verb = "answers" if len(strange) == 1 else "answer"
         return refused(
             action,
-            f"{names(strange)} answers with a certificate that the manifest does not trust: it may be a second master",
+            f"{names(strange)} {verb} with a certificate that the manifest does not trust: it may be a second master",
             "correct its fingerprint in the manifest, or shut it down",
         )
     expected = _expected(bench, prover, seen)
@@ -123,7 +124,7 @@ def recover(bench: Bench, prover: Prover, action: Action) -> Done:
     if master.enabled and master.live and all(s.back for s in seats):
         bench.clear_incident()
         return already(action, f"every answering member follows {bench.name_at(desk.address)} already")
-    if refusal := _ask(bench, action, expected):
+    if refusal := _ask(bench, action, expected, [s.member for s in seats if not s.follows]):
         return refusal
     asks = 0
 
@@ -134,7 +135,7 @@ def recover(bench: Bench, prover: Prover, action: Action) -> Done:
         if rival:
             return _second_master(bench, prover, action, rival)
         if asks <= ASKS:
-            return _ask(bench, action, expected)
+            return _ask(bench, action, expected, astray)
         for member in astray:
             _tell(bench, action, member)
         return None
@@ -205,10 +206,11 @@ def _confirm(bench: Bench, prover: Prover, action: Action, expected: Sequence[Me
     if others:
         return _second_master(bench, prover, action, others)
     bench.clear_incident()
-    who = names(m.name for m in expected)
+    verb = "follows it and is" if len(expected) == 1 else "follow it and are"
+    behind = f"; {names(m.name for m in expected)} {verb} live and enabled" if expected else ""
     name = bench.name_at(bench.desk().address)
     took = f"{bench.port.now() - began:.0f} s"
-    return done(action, f"{name} is the only master; {who} follow it, live and enabled after {took}")
+    return done(action, f"{name} is the only master{behind}, after {took}")
 
 
 def _late(bench: Bench, prover: Prover, action: Action, absent: Sequence[Seat], trouble: str, ready: bool) -> Done:
@@ -276,14 +278,21 @@ def _expected(bench: Bench, prover: Prover, seen: dict[str, Look]) -> list[Membe
     ]
 
 
-def _ask(bench: Bench, action: Action, expected: Sequence[Member]) -> Done | None:
-    """Send recover_slaves once; an outcome only if it can't go on. A lost reply is observed by the polling."""
+def _ask(bench: Bench, action: Action, expected: Sequence[Member], astray: Sequence[Member]) -> Done | None:
+    """Send recover_slaves once, for those astray; an outcome only if it can't go on.
+
+    A lost reply is observed by the polling.
+    """
     desk = bench.desk()
     silent = max(0, len(bench.wanted.members) - 1 - len(expected))
     # 3 s per powered-off host on one LAN and much more behind a router, 7-8 s per member (recordings/README, 2.5).
     deadline = 30.0 + 10.0 * len(expected) + 30.0 * silent
     bench.intend(action, RECOVER, desk.address)
-    bench.say(action, f"telling {names(m.name for m in expected)} to follow {bench.name_at(desk.address)}")
+    master = bench.name_at(desk.address)
+    if astray:
+        bench.say(action, f"telling {names(m.name for m in astray)} to follow {master}")
+    else:
+        bench.say(action, f"telling every member to follow {master}, which enables {master} itself")
     try:
         refs = [str(r) for r in desk.write(RECOVER, deadline=deadline)]
     except LostReply as lost:
@@ -296,8 +305,9 @@ def _ask(bench: Bench, action: Action, expected: Sequence[Member]) -> Done | Non
         return failed(action, told.sentence, told.remedy)
     reached = sorted(bench.name_of("host", r) for r in refs)
     bench.reply(action, RECOVER, f"reached {names(reached, most=64)}")
-    if missed := [m.name for m in expected if m.name not in reached]:
-        bench.say(action, f"reached {names(reached)}, not {names(missed)}")
+    if missed := [m.name for m in astray if m.name not in reached]:
+        some = f"it reached {names(reached)}, and not {names(missed)}"
+        bench.say(action, some if reached else f"it did not reach {names(missed)} yet")
     return None
 
 
@@ -318,7 +328,7 @@ def _tell(bench: Bench, action: Action, member: Member) -> None:
     try:
         local.call(method, address, deadline=30.0)
         bench.reply(action, method, f"{member.name} accepted")
-        bench.say(action, f"told {member.name} by itself to follow {address}")
+        bench.say(action, f"told {member.name} by itself to follow {bench.name_at(address)}")
     except (XapiFailure, TransportFault) as fault:
         bench.reply(action, method, f"{member.name}: {fault}")
         bench.say(action, f"{member.name} did not take it: {fault}")

@@ -86,9 +86,9 @@ def power(bench: Bench, prover: Prover, action: Action) -> Steps:
         if told.turn is not Turn.RETRY:
             break
     if told.turn is Turn.LOOK:
-        state = _state(bench, action)
+        state, where = _state(bench, action)
         if state == way.goal:
-            return already(action, f"it is {state} already")
+            return already(action, f"it is {state} already{where}")
     return failed(action, told.sentence, told.remedy or _command(way, action))
 
 
@@ -272,11 +272,14 @@ def _deadline(limits: Limits, action: Action, vm: dict[str, Json]) -> float:
     return limits.start_timeout + 2 * float(vm.get("start_delay") or 0)
 
 
-def _state(bench: Bench, action: Action) -> str:
+def _state(bench: Bench, action: Action) -> tuple[str, str]:
+    """Its power state, and " on" the host where it runs; empty when it can't be read."""
     try:
-        return str(bench.desk().record("VM", action.target.uuid)[1].get("power_state"))
+        vm = bench.desk().record("VM", action.target.uuid)[1]
     except XapiFailure:
-        return ""
+        return "", ""
+    where = str(vm.get("resident_on", ""))
+    return str(vm.get("power_state")), f" on {bench.name_of('host', where)}" if where not in NULL else ""
 
 
 def _command(way: Way, action: Action) -> str:

@@ -12,11 +12,16 @@ from reconciler.views import words
 
 def proof(certificate: Certificate, now: float) -> str:
     """A certificate in words: what it proves, how, when, until when."""
+    return f"{words.name(certificate.host)} is dead: {proved(certificate, now)}"
+
+
+def proved(certificate: Certificate, now: float) -> str:
+    """How, when and until when a certificate proves it; for one that is void, too."""
     how = "fenced" if certificate.kind is CertificateKind.FENCED else "attested"
     by = f" by {words.clean(certificate.by)}" if certificate.by else ""
     until = words.near(certificate.expires_at, now)
     issued = words.near(certificate.issued_at, now)
-    return f"{words.name(certificate.host)} is dead: {how}{by} at {issued}, valid until {until}"
+    return f"{how}{by} at {issued}, valid until {until}"
 
 
 class Teller:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from reconciler.core.evidence import Diagnosis, Situation, Verdict
-from reconciler.core.plan import SIGNS, Action, Plan, Stage, Unmet, Withheld
+from reconciler.core.plan import SIGNS, Action, Plan, Stage, Unmet
 from reconciler.views import words
 from reconciler.views.layout import Page
 from reconciler.views.tell import Teller, proof
@@ -208,11 +207,10 @@ def _withheld(page: Page, plan: Plan, teller: Teller, *, verbose: bool) -> None:
     page.blank()
     page.line(("Withheld", "bold magenta"), ": right, but not allowed now")
 
-    def alike(item: Withheld) -> tuple[str, str]:
-        return item.why, item.remedy
-
-    for (why, remedy), found in groupby(plan.withheld, key=alike):
-        items = [w.action for w in found]
+    together: dict[tuple[str, str], list[Action]] = {}
+    for held in plan.withheld:
+        together.setdefault((held.why, held.remedy), []).append(held.action)
+    for (why, remedy), items in together.items():
         for group in _grouped(items, verbose=verbose):
             show(page, group, teller, set(), verbose=verbose, indent=2, held=True, why=verbose or len(items) < 3)
         page.line(("withheld because ", "bold"), why, indent=6)
@@ -224,7 +222,10 @@ def _unmet(page: Page, unmet: Sequence[Unmet], teller: Teller) -> None:
         return
     page.blank()
     page.line(("Wishes that can't be met now", "bold"))
-    for (why, remedy), items in groupby(unmet, key=lambda u: (u.why, u.remedy)):
+    together: dict[tuple[str, str], list[Unmet]] = {}
+    for one in unmet:
+        together.setdefault((one.why, one.remedy), []).append(one)
+    for (why, remedy), items in together.items():
         for wish in items:
             place = f" ({wish.place})" if wish.place else ""
             page.line(("x", "bold red"), " ", f"{teller.thing(wish.target)}: {wish.wish}{place}", indent=2, hang=6)

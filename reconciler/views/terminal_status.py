@@ -6,7 +6,7 @@ from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Survey, T
 from reconciler.core.plan import Plan
 from reconciler.views import words
 from reconciler.views.layout import Page
-from reconciler.views.tell import proof
+from reconciler.views.tell import proof, proved
 from reconciler.views.terminal_plan import VERDICT_STYLES, headline
 
 ANSWERS = {
@@ -75,7 +75,9 @@ def status_text(
             if judged.certificate is not None:
                 page.line(proof(judged.certificate, survey.at), indent=4, hang=6)
             if judged.voided is not None:
-                page.line(f"void, for it shows life: {proof(judged.voided, survey.at)}", indent=4, hang=6)
+                page.line(
+                    f"its certificate is void, for it shows life: {proved(judged.voided, survey.at)}", indent=4, hang=6
+                )
     page.blank()
     page.line((f"Asked at {words.utc(survey.at)}, in {words.lasting(survey.took)}.", "dim"))
     if plan is not None:

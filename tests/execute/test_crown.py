@@ -55,7 +55,7 @@ def test_fence_promote_recover_then_bury_and_start(rig: Rig) -> None:
     assert rig.last.master == "10.0.0.2"
     assert rig.world.promotions == 1
     assert rig.store.sent is None
-    assert "xen03 follow it" in outcomes[RECOVER.id].why
+    assert "xen03 follows it" in outcomes[RECOVER.id].why
     rest = rig.run(
         BURY,
         start("v1", "xen02", dead=("xen01",), follows=(BURY.id,)),

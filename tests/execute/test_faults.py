@@ -109,3 +109,17 @@ def test_every_code_of_the_sheet_has_a_class_and_a_sentence() -> None:
             key = turn if turn in meant else turn.split()[0]
             assert found.turn in meant[key], (code, turn, found.turn)
     assert set(ON_PURPOSE) <= {code for code, _ in rows}
+
+
+def test_storage_is_told_by_name() -> None:
+    uuid = "4505f4f6-0a8c-46c7-8921-5f4f9edb95f2"
+    failure = XapiFailure("SR_BACKEND_FAILURE_47", "", f"The SR is not available [opterr=SR {uuid}]", "")
+    sentence = explain(failure, lambda cls, ref: "san-1" if (cls, ref) == ("SR", uuid) else ref).sentence
+    assert sentence == "the storage failed: The SR is not available [opterr=SR san-1] (SR_BACKEND_FAILURE_47)"
+    assert uuid in explain(failure, lambda cls, ref: ref).sentence  # better than nothing
+
+
+def test_a_remedy_says_where_before_the_command() -> None:
+    """A command stands last, so that it can be copied."""
+    for code, (_, _, _, remedy) in _TABLE.items():
+        assert not re.search(r"xe[ -][^;:,]* on (each|it|that)\b", remedy), code
