@@ -90,6 +90,13 @@ class PoolFolder:
         """Make the folder, for whoever writes `last_known`. Raises StateError."""
         make_folder(self.path)
 
+    def machine_if_known(self) -> str | None:
+        """That name, None where none was made on this machine. Raises StateError."""
+        content = read_json(self.path / "machine.json", FORMAT_VERSION)
+        if content is None or content.get("hostname") != os.uname().nodename:
+            return None
+        return str(content.get("machine"))
+
     def machine(self) -> str:
         """A random name of this folder on this machine, made at first need: what tells the lease of our own dead run
         from that of another machine, which may have got a copy of this folder. To be called with the lock held."""

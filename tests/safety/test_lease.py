@@ -277,3 +277,10 @@ def test_a_run_with_nothing_to_do_leaves_no_trace(tmp_path: Path) -> None:
     calls = len(story.port.calls)
     assert story.apply().done == ()
     assert not [m for _, _, m in story.port.calls[calls:] if changes(m)]
+
+
+def test_the_lease_of_our_own_dead_run_is_no_other_run(tmp_path: Path) -> None:
+    story = killed_with_the_lease(tmp_path / "first")
+    assert not [note for note in story.plan().notes if "another run" in note]
+    (note,) = [n for n in beside(story, tmp_path / "second").plan().notes if "another run" in n]
+    assert "run run-2 of somebody" in note

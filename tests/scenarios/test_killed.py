@@ -79,7 +79,7 @@ class KilledScenario(Scenario):
                 super()._apply([word for word in options if word != "--saved"])
             self.port.dead = False
             plan = self._reconciler(options).plan()
-            if not plan.actions and plan.diagnosis.situation is Situation.MANAGED:
+            if not plan.actions and not plan.withheld and plan.diagnosis.situation is Situation.MANAGED:
                 return  # and not just because a toolstack restarts
             if attempt:
                 self.port.wait(PATIENCE)
