@@ -17,7 +17,7 @@ from reconciler.core.evidence import (
     Testimony,
     Verdict,
 )
-from reconciler.core.judge import brake_reason, brake_remedy, candidate_vanished, uuid_of
+from reconciler.core.judge import brake_reason, brake_remedy, candidate_vanished, may_be_master, uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.rights import LOCAL_ROOT
@@ -96,6 +96,15 @@ def plan_regain(
             f"correct the fingerprint of {t.name} in the manifest, or shut it down",
         )
         return Regain(draft, candidate, lost)
+    for name in may_be_master(survey, lost.name):
+        other = diagnosis.of(name)
+        if other is not None and other.verdict is not Verdict.DEAD:
+            draft.hold(
+                promote,
+                f"the members don't say whom they follow, and {name} does not answer either: it may be their master",
+                look_and_attest(wanted, name),
+            )
+            return Regain(draft, candidate, lost)
     oldest = BACKUP_MINUTES * max(1, len(wanted.members) - 1)
     draft.notes.append(
         f"{candidate.name} becomes master with its own copy of the database, which may be up to {oldest} min old: a VM "

@@ -101,3 +101,40 @@ def test_a_member_that_answers_is_not_taken_for_the_lost_master() -> None:
     assert told.lost_master is None
     assert told.why == "nobody accepts logins (in emergency mode: xen02 and xen03)"
     assert "set spec.master.host in pool.yaml to the host that was master" in told.remedy
+
+
+def test_an_earlier_master_that_answers_is_not_the_lost_one() -> None:
+    """Found by soak seed 102022: another machine had handed the office over since this one last read the pool."""
+    pool = PoolBuilder()
+    told = make_plan(
+        wanted(master=MasterWish("xen02")),
+        survey({"xen01": "emergency", "xen02": "silent", "xen03": "emergency"}, master=None),
+        now=NOW,
+        last_known=pool.state(),
+    )
+    assert told.diagnosis.lost_master == "xen02"
+
+
+def test_where_nobody_says_who_was_master_every_silent_member_must_be_proved_dead() -> None:
+    pool = PoolBuilder(4)
+    seen = survey(
+        {"xen01": "silent", "xen02": "silent", "xen03": "emergency", "xen04": "emergency"},
+        hosts=4,
+        master=None,
+        bmc="none",
+    )
+
+    def plan_with(*dead: str) -> Plan:
+        return make_plan(
+            wanted(hosts=4, fencing=False),
+            seen,
+            now=NOW,
+            last_known=pool.state(),
+            certificates=tuple(certificate(name) for name in dead),
+        )
+
+    (held,) = plan_with("xen01").withheld
+    assert held.action.verb is Verb.PROMOTE
+    assert held.why.startswith("the members don't say whom they follow, and xen02 does not answer either")
+    assert "xen02" in held.remedy
+    assert only(plan_with("xen01", "xen02"), Verb.PROMOTE) == ["xen03"]
