@@ -273,3 +273,10 @@ def test_two_masters_and_a_stranger_and_a_wrong_password_are_told_apart() -> Non
     assert other.situation is Situation.STRANGER
     denied = diagnose(wanted(), survey({"xen01": "rejected"}, master="xen01"), (), now=NOW)
     assert denied.situation is Situation.DENIED
+
+
+def test_a_certificate_for_a_host_of_another_pool_proves_nothing_here() -> None:
+    theirs = replace(certificate("xen03"), pool="another")
+    judged = diagnose(wanted(fencing=False), survey({"xen03": "silent"}, bmc="none"), (theirs,), now=NOW).of("xen03")
+    assert judged is not None
+    assert judged.verdict is Verdict.UNREACHABLE

@@ -43,13 +43,14 @@ def mutate(text: str, guard: Guard) -> str:
 
 def fate(guard: Guard) -> tuple[Guard, str]:
     """The test that failed without the guard; "" if none did."""
+    tests = guard.tests if "/execute/" not in guard.file else tuple(reversed(guard.tests))
     base = tree()
     path = base / guard.file
     text = path.read_text(encoding="utf-8")
     path.write_text(mutate(text, guard), encoding="utf-8")
     try:
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *guard.tests],
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests],
             cwd=base,
             env=os.environ | {"PYTHONPATH": str(base), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CORE = ("tests/core", "tests/properties")
-EXECUTE = ("tests/execute",)
-DEFAULT = (*CORE, *EXECUTE)
+DEFAULT = ("tests/core", "tests/execute")
+"""Of a guard in execute/ in the other order."""
 FENCING = ("tests/fencing/test_fence.py",)
 
 

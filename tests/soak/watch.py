@@ -204,7 +204,9 @@ class Watch:
         level, limit = LEVELS[bare], policy.attended if self.attended else policy.unattended
         if level > limit:
             self.blame("level", f"sends {bare} ({level.word}) in a run that may go as far as {limit.word}")
-        if level >= Level.MOVE and self.sight.surveyed_low:
+        # Members are told to follow a master that was made already, whoever answers by now: without it no VM starts.
+        finishing = bare in ("pool.recover_slaves", "pool.emergency_reset_master") and bool(self.promoted)
+        if level >= Level.MOVE and self.sight.surveyed_low and not finishing:
             self.blame("I6", f"sends {bare} although too few members answered its last survey")
         # Only the database says that HA is on: one who never read it leaves it to XAPI, which refuses the promotion.
         if level > Level.METADATA and self.has_read and any(h.ha_armed for h in self.lab.hosts.values()):
