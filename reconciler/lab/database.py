@@ -72,6 +72,8 @@ class Database:
             ref for ref, r in self.tables["VM"].items() if r["scheduled_to_be_resident_on"] not in (NULL, "")
         }
         """VMs that are on their way to a host."""
+        self.groups = any("groups" in record for record in self.tables["VM"].values())
+        """VMs have groups, as in releases after 24.16."""
 
     @classmethod
     def restore(cls, snapshot: Snapshot) -> Database:
@@ -113,6 +115,8 @@ class Database:
         """Add an object; fields not named are at their default."""
         self.on_write()
         record = blank(cls)
+        if cls == "VM" and self.groups:
+            record["groups"] = []
         record.update(values)
         self.generation += 1
         self.tables[cls][ref] = record
@@ -121,6 +125,8 @@ class Database:
             self._by_uuid[cls][record.get("uuid", "")] = ref
         for name, parent, members in CHILDREN.get(cls, ()):
             self._link(parent, record[name], members, ref, add=True)
+        for group in record.get("groups", ()):
+            self._link("VM_group", group, "VMs", ref, add=True)
         self.tell(cls, ref)
         return ref
 
@@ -140,6 +146,11 @@ class Database:
             if name in changed:
                 self._link(parent, old[name], members, ref, add=False)
                 self._link(parent, changed[name], members, ref, add=True)
+        if "groups" in changed:
+            for group in old.get("groups", ()):
+                self._link("VM_group", group, "VMs", ref, add=False)
+            for group in changed["groups"]:
+                self._link("VM_group", group, "VMs", ref, add=True)
         self.tell(cls, ref)
 
     def delete(self, cls: str, ref: str) -> None:
@@ -157,6 +168,8 @@ class Database:
             del stamps.deleted[: DELETED_KEPT // 2]
         for name, parent, members in CHILDREN.get(cls, ()):
             self._link(parent, old[name], members, ref, add=False)
+        for group in old.get("groups", ()):
+            self._link("VM_group", group, "VMs", ref, add=False)
         self.tell(cls, ref)
 
     def tell(self, cls: str, ref: str) -> None:

@@ -11,7 +11,7 @@ from reconciler.lab.errors import Failure
 from reconciler.lab.kernel import Steps
 from reconciler.lab.roles import check as check_role
 from reconciler.lab.roles import permits
-from reconciler.lab.schema import copy_value
+from reconciler.lab.schema import copy_value, is_later
 from reconciler.lab.wiretext import date, xml_value
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Desk:
         method = lookup(name)
         if self.ts.emergency and (asynchronous or wire_name not in EMERGENCY_CALLS):
             raise self.ts.emergency_error()
-        if method is None:
+        if method is None or (not self.lab.groups and is_later(method.name)):
             raise Failure("MESSAGE_METHOD_UNKNOWN", name)
         if asynchronous and not method.asynchronous:
             raise Failure("Fault", f"No async mode for this operation (rpc: {method.name})")

@@ -72,6 +72,7 @@ class Lab:
     def _build(self, seed: Seed) -> None:
         tables = seed.tables
         pool = next(iter(tables["pool"].values()))
+        tables = self._with_groups(tables)
         if self.accounts:
             tables = self._with_subjects(tables)
         snapshot = Snapshot({c: dict(t) for c, t in tables.items()}, 1000, self.now)
@@ -102,6 +103,25 @@ class Lab:
             host.toolstack = Toolstack(self, host)
             host.toolstack.begin_at_rest()
         self.changed()
+
+    @property
+    def groups(self) -> bool:
+        """It has VM_group and VM.groups, which came in 24.19.1."""
+        return self.release is not Release.V24_16
+
+    def _with_groups(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The tables with VM groups where the release has them, else without."""
+        if self.groups:
+            known = tables["VM_group"]
+            vms = {
+                ref: {**r, "groups": [g for g in r.get("groups", ()) if g in known]} for ref, r in tables["VM"].items()
+            }
+            members = {g: [ref for ref, r in vms.items() if g in r["groups"]] for g in known}
+            return {**tables, "VM": vms, "VM_group": {g: {**r, "VMs": members[g]} for g, r in known.items()}}
+        if any("groups" in record for record in tables["VM"].values()):
+            bare = {ref: {k: v for k, v in r.items() if k != "groups"} for ref, r in tables["VM"].items()}
+            tables = {**tables, "VM": bare}
+        return {**tables, "VM_group": {}}
 
     def _with_subjects(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """The tables of a pool that has joined a directory, in which the accounts are."""

@@ -129,6 +129,7 @@ def choose_host(db: Database, vm_ref: str, rng: random.Random, master: str) -> s
         raise Failure("NO_HOSTS_AVAILABLE")
     if vm["affinity"] in candidates:
         return str(vm["affinity"])
+    candidates = _spread(db, vm_ref, vm, candidates)
     overhead = memory_overhead(vm)
     free = {host: free_memory(db, host) for host in candidates}
     for size in (vm["memory_static_max"], vm["memory_dynamic_max"], vm["memory_dynamic_min"]):
@@ -145,6 +146,23 @@ def choose_host(db: Database, vm_ref: str, rng: random.Random, master: str) -> s
     return rng.choices(group, weights)[0]
 
 
+def _spread(db: Database, vm_ref: str, vm: Record, candidates: list[str]) -> list[str]:
+    """Of an anti-affinity group's VM: the hosts with the fewest of the group on them or on their way (sheet §5.2)."""
+    groups = [db.find("VM_group", ref) for ref in vm.get("groups", ())]
+    others = [ref for g in groups if g is not None and g["placement"] == "anti_affinity" for ref in g["VMs"]]
+    if not others:
+        return candidates
+    count = dict.fromkeys(candidates, 0)
+    for ref in others:
+        other = db.find("VM", ref)
+        if other is None or ref == vm_ref:
+            continue
+        for host in {other["resident_on"], other["scheduled_to_be_resident_on"]} & set(count):
+            count[host] += 1
+    fewest = min(count.values())
+    return [host for host in candidates if count[host] == fewest]
+
+
 def evacuation_plan(db: Database, host: str) -> dict[str, str | Failure]:
     """VM ref -> where it goes, or why it can't (sheet §3.5): it must be able to run on *every* enabled other host."""
     record = db.get("host", host)
@@ -155,10 +173,15 @@ def evacuation_plan(db: Database, host: str) -> dict[str, str | Failure]:
     ]
     targets = [ref for ref, r in db.tables["host"].items() if r["enabled"] and ref != host]
     plan: dict[str, str | Failure] = {}
+    armed = db.pool()[1]["ha_enabled"]
     free = {ref: free_memory(db, ref) for ref in targets}
     for ref in sorted(vms, key=lambda r: -start_memory(db.get("VM", r))):
+        vm = db.get("VM", ref)
         if not targets:
             plan[ref] = Failure("NO_HOSTS_AVAILABLE", ref)
+            continue
+        if armed and not (vm["ha_always_run"] and vm["ha_restart_priority"] == "restart"):
+            plan[ref] = Failure("HOST_EVACUATE_VM_NOT_HA_PROTECTED", ref)
             continue
         try:
             for target in targets:
@@ -166,7 +189,6 @@ def evacuation_plan(db: Database, host: str) -> dict[str, str | Failure]:
         except Failure as failure:
             plan[ref] = failure
             continue
-        vm = db.get("VM", ref)
         needed = vm["memory_static_max"] + memory_overhead(vm)
         best = max(targets, key=lambda t: free[t])
         if free[best] < needed:

@@ -13,7 +13,7 @@ from reconciler.lab.calls import METHODS
 from reconciler.lab.database import Record
 from reconciler.lab.errors import Failure
 from reconciler.lab.role_names import ROLES
-from reconciler.lab.schema import NULL, SCHEMA, blank
+from reconciler.lab.schema import NULL, SCHEMA, blank, is_later
 
 ROOT = "pool-admin"
 TASK_ANY = "/any"
@@ -49,7 +49,7 @@ _NEEDS = {
 }
 _BY_NAME = {name: role for role, names in _NEEDS.items() for name in names.split()}
 _OF_VM_ADMINS = frozenset(
-    ("VM", "VM_metrics", "VM_guest_metrics", "VIF", "VIF_metrics", "VDI", "VBD", "VBD_metrics", "console")
+    ("VM", "VM_group", "VM_metrics", "VM_guest_metrics", "VIF", "VIF_metrics", "VDI", "VBD", "VBD_metrics", "console")
 )
 _OF_POOL_ADMINS = frozenset(("session", "user", "subject", "role", "PUSB", "USB_group", "VUSB"))
 
@@ -101,7 +101,7 @@ def _uuid(name: str) -> str:
 @cache
 def permissions() -> dict[str, str]:
     """Permission -> the least role with it: one for every call, as far as the lab has it."""
-    found = {name.lower(): needed(name) for name in METHODS if "." in name}
+    found = {name.lower(): needed(name) for name in METHODS if "." in name and not is_later(name)}
     for cls, fields in SCHEMA.items():
         verbs = [f"get_{field}" for field in fields] + ["get_record", "get_by_uuid", "get_all", "get_all_records"]
         for field in fields.values():
@@ -111,7 +111,8 @@ def permissions() -> dict[str, str]:
                     verbs += [f"add_to_{field.name}", f"remove_from_{field.name}"]
                 elif field.is_set:
                     verbs += [f"add_{field.name}", f"remove_{field.name}"]
-        found.update({f"{cls}.{verb}".lower(): needed(f"{cls}.{verb}") for verb in verbs})
+        names = (f"{cls}.{verb}" for verb in verbs)
+        found.update({name.lower(): needed(name) for name in names if not is_later(name)})
     return found
 
 

@@ -268,3 +268,58 @@ def test_suspend_and_resume(s: Story) -> None:
     s.ask("h1", "VM.unpause", "vm2")
     s.ask("h1", "VM.shutdown", "vm2")
     assert s.record("h1", "vm2") == ("Halted", "")
+
+
+def test_agility_is_refused_by_devices_before_disks_before_networks(s: Story) -> None:
+    lab = s.lab.hosts["h1"].toolstack
+    assert lab is not None
+    assert lab.db is not None
+    db = lab.db
+    vm = s.ref("local-h1")
+    network = db.create("network", "OpaqueRef:inner", {"uuid": "inner", "name_label": "inner"})
+    db.create("VIF", "OpaqueRef:vif", {"uuid": "vif", "VM": vm, "network": network})
+    db.update("VM", vm, VGPUs=["OpaqueRef:gpu"], VUSBs=["OpaqueRef:usb"])
+    s.learn()
+    assert s.refusal("h1", "VM.assert_agile", "local-h1") == ["VM_HAS_VGPU", "local-h1"]
+    db.update("VM", vm, VGPUs=[])
+    assert s.refusal("h1", "VM.assert_agile", "local-h1") == ["VM_HAS_VUSBS", "local-h1"]
+    db.update("VM", vm, VUSBs=[])
+    assert s.refusal("h1", "VM.assert_agile", "local-h1") == ["HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", "local-sr-h1"]
+    db.update("SR", s.ref("local-sr-h1"), shared=True)
+    # Shared, but not on every enabled host.
+    assert s.refusal("h1", "VM.assert_agile", "local-h1") == ["HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", "local-sr-h1"]
+    for other in ("h2", "h3"):
+        db.update("host", s.ref(other), enabled=False)
+    assert s.refusal("h1", "VM.assert_agile", "local-h1") == ["HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED", "inner"]
+    db.delete("VIF", "OpaqueRef:vif")
+    assert s.ask("h1", "VM.assert_agile", "local-h1") == ""
+
+
+def test_a_local_cd_keeps_a_vm_where_it_is(s: Story) -> None:
+    lab = s.lab.hosts["h1"].toolstack
+    assert lab is not None
+    assert lab.db is not None
+    db = lab.db
+    iso = {"uuid": "iso", "name_label": "iso", "SR": s.ref("local-sr-h1"), "read_only": True}
+    vdi = db.create("VDI", "OpaqueRef:iso", iso)
+    cd = {"uuid": "cd", "VM": s.ref("vm1"), "VDI": vdi, "type": "CD", "mode": "RO", "currently_attached": True}
+    db.create("VBD", "OpaqueRef:cd", cd)
+    host = s.names[db.get("VM", s.ref("vm1"))["resident_on"]]
+    prevented = s.ask("h1", "host.get_vms_which_prevent_evacuation", host)
+    assert prevented[s.ref("vm1")][0] == "VM_REQUIRES_SR"
+    assert s.refusal("h1", "host.assert_can_evacuate", host)[0] == "CANNOT_EVACUATE_HOST"
+
+
+def test_with_ha_an_evacuation_takes_protected_vms_alone(s: Story) -> None:
+    lab = s.lab.hosts["h1"].toolstack
+    assert lab is not None
+    assert lab.db is not None
+    db = lab.db
+    db.update("pool", db.pool()[0], ha_enabled=True)
+    resident = [r for r in db.get("host", s.ref("h2"))["resident_VMs"] if not db.get("VM", r)["is_control_domain"]]
+    assert resident
+    prevented = s.ask("h1", "host.get_vms_which_prevent_evacuation", "h2")
+    assert {tuple(why) for why in prevented.values()} == {("HOST_EVACUATE_VM_NOT_HA_PROTECTED", vm) for vm in resident}
+    for vm in resident:
+        db.update("VM", vm, ha_always_run=True, ha_restart_priority="restart")
+    assert s.ask("h1", "host.get_vms_which_prevent_evacuation", "h2") == {}

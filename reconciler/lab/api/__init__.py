@@ -14,6 +14,7 @@ from reconciler.lab.api import (
     task,
     vm,
     vm_copy,
+    vm_group,
     vm_move,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "task",
     "vm",
     "vm_copy",
+    "vm_group",
     "vm_move",
 ]

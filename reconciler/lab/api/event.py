@@ -100,7 +100,10 @@ def event_from(call: Call, classes: list[Any], token: str, timeout: float) -> St
     newest = max(ages.values(), default=0) if wanted.messages else 0
     return {
         "events": events,
-        "valid_ref_counts": {**COUNTED, **{c.lower(): len(t) for c, t in db.tables.items()}},
+        "valid_ref_counts": {
+            **COUNTED,
+            **{c.lower(): len(t) for c, t in db.tables.items() if db.groups or c != "VM_group"},
+        },
         "token": f"{max(db.generation, since):020d},{newest:020d}",
     }
 

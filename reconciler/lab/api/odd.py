@@ -127,7 +127,7 @@ def get_all_records_where(name: str) -> Method | None:
         field, wanted = found[1], found[2]
         if field not in SCHEMA[cls]:
             raise Failure("INTERNAL_ERROR", "missing field", field, "")
-        return {ref: copy_record(cls, r) for ref, r in table.items() if _text(r[field]) == wanted}
+        return {ref: copy_record(cls, r) for ref, r in table.items() if _text(r.get(field, "")) == wanted}
 
     return Method(name, where, (Param("expr", "s"),), result=f"records:{cls}")
 

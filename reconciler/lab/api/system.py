@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from reconciler.lab.calls import METHODS, Call, lookup, method
-from reconciler.lab.schema import SCHEMA
+from reconciler.lab.schema import SCHEMA, is_later
 
 
 @method("system.listMethods", session_free=True, db_free=True, result="S")
-def list_methods(_call: Call) -> list[str]:
+def list_methods(call: Call) -> list[str]:
     """Every name that answers, without Async forms (recording 01)."""
     names = {name for name in METHODS if not name.startswith("system.")}
     for cls, fields in SCHEMA.items():
@@ -16,4 +16,4 @@ def list_methods(_call: Call) -> list[str]:
             verbs += [f"get_{field}", f"set_{field}", f"add_to_{field}", f"remove_from_{field}"]
             verbs += [f"add_{field}", f"remove_{field}"]
         names |= {f"{cls}.{verb}" for verb in verbs if lookup(f"{cls}.{verb}") is not None}
-    return sorted(names)
+    return sorted(name for name in names if call.lab.groups or not is_later(name))

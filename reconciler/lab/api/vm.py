@@ -57,6 +57,8 @@ def _bring_up(call: Call, vm: str, host: str, *, paused: bool, resume: bool = Fa
     record = call.db.get("VM", vm)
     if resume and record["suspend_VDI"] in call.db.tables["VDI"]:
         call.db.delete("VDI", record["suspend_VDI"])
+    if record["ha_restart_priority"] == "restart":
+        call.db.update("VM", vm, ha_always_run=True)
     write_vm(call.db, vm, scheduled_to_be_resident_on=NULL, suspend_VDI=NULL if resume else record["suspend_VDI"])
     name = call.db.tables["host"].get(host, {}).get("name_label", "")
     word, kind = ("resumed", "VM_RESUMED") if resume else ("started", "VM_STARTED")

@@ -46,6 +46,9 @@ def pool_migrate(call: Call, vm: str, host: str, options: dict[str, Any]) -> Ste
         resident = call.db.get("VM", vm)["resident_on"]
         if resident != host:
             assert_can_boot_here(call.db, vm, host)
+            for task, other in call.db.get("host", host)["current_operations"].items():
+                if other in ("evacuate", "shutdown", "reboot"):
+                    raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, other, task)
         yield from migrate(call, vm, host)
 
     strict = options.get("force") != "true"
@@ -99,9 +102,13 @@ def _one(call: Call, vm: str, target: str) -> Steps:
 
 @method("VM.assert_agile", "self:VM", asynchronous=True)
 def assert_agile(call: Call, vm: str) -> None:
-    """Every disk's SR is shared and plugged on every enabled host (sheet §6)."""
+    """It could be on every enabled host: no passthrough, every drive's SR (a CD's too) shared and plugged there, every
+    network there; the first reason why not in XAPI's order (sheet §6)."""
     db = call.db
     record = db.get("VM", vm)
+    for devices, code in (("VGPUs", "VM_HAS_VGPU"), ("VUSBs", "VM_HAS_VUSBS")):
+        if record[devices]:
+            raise Failure(code, vm)
     enabled = [ref for ref, r in db.tables["host"].items() if r["enabled"]]
     for _, _, _, vdi in drives(db, record):
         sr = db.get("SR", vdi["SR"])
@@ -115,3 +122,9 @@ def assert_agile(call: Call, vm: str) -> None:
         hosts = {db.tables["PIF"][p]["host"] for p in network["PIFs"] if p in db.tables["PIF"]}
         if any(host not in hosts for host in enabled):
             raise Failure("HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED", vif["network"])
+    for ref in record["VIFs"]:
+        vif = db.find("VIF", ref)
+        network = db.find("network", vif["network"]) if vif is not None else None
+        pifs = [db.find("PIF", pif) for pif in network["PIFs"]] if network is not None else []
+        if any(pif is not None and pif["sriov_logical_PIF_of"] for pif in pifs):
+            raise Failure("VM_HAS_SRIOV_VIF", vm)
