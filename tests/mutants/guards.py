@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT = ("tests/core", "tests/execute")
+DEFAULT = (
+    "tests/core/test_plan.py",
+    "tests/core/test_judge.py",
+    "tests/core/test_resynchronised.py",
+    "tests/core/test_limits.py",
+    "tests/execute",
+)
 """Of a guard in execute/ in the other order."""
 FENCING = ("tests/fencing/test_fence.py",)
 
