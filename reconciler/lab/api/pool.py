@@ -139,6 +139,8 @@ def _hand_over(call: Call, host: str) -> Steps:
             continue
         yield from forward(call, ref, lambda ts: reset_master(ts, address))
     yield timing.repoint
+    if target.toolstack is None:
+        raise Failure("HA_ABORT_NEW_MASTER", "the proposed master went away")
     target.role = "master"
     target.just_became_master = True
     target.toolstack.light_fuse(0.0)
