@@ -8,6 +8,7 @@ DEFAULT = (
     "tests/core/test_plan.py",
     "tests/core/test_judge.py",
     "tests/core/test_resynchronised.py",
+    "tests/core/test_no_promotion.py",
     "tests/core/test_limits.py",
     "tests/execute",
 )
