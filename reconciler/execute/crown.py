@@ -133,6 +133,9 @@ def _taken(bench: Bench, survey: Survey, candidate: Member, lost: Member) -> str
             return f"{t.name} follows {bench.name_at(seen.follows)} by now"
         if t.name == candidate.name and not seen.answers:
             return f"the candidate {candidate.name} {seen}"
+        if seen.answer in (LoginAnswer.REFUSED, LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE):
+            # It answered a moment ago: its toolstack may restart because somebody has just promoted it.
+            return f"{t.name} answered as a member a moment ago, and now it {seen}"
     return ""
 
 
