@@ -62,7 +62,10 @@ def many(first: int, count: int, jobs: int) -> int:
     tally: Counter[str] = Counter()
     broken = 0
     with multiprocessing.Pool(jobs, initializer=_seldom_collect) as pool:
-        for seed, found in pool.imap_unordered(outcome, range(first, first + count), chunksize=25):
+        played = pool.imap_unordered(outcome, range(first, first + count), chunksize=25)
+        for number, (seed, found) in enumerate(played, start=1):
+            if number % 5000 == 0:
+                print(f"{number} played", flush=True)
             if found:
                 broken += 1
                 tally.update({text.split()[0] for text in found})
