@@ -27,7 +27,7 @@ import pytest
 import typer
 
 import reconciler
-from reconciler.cli import board, main
+from reconciler.cli import board, lab_story, main
 from reconciler.cli.common import screen
 from reconciler.cli.lab import start_daemon, wait_ready
 from reconciler.core.port import Answer, Ask, FaultKind, Json, TransportFault
@@ -143,6 +143,7 @@ class Terminal:
         self._everywhere(operator, lambda: "op@desk")
         self._everywhere(screen, lambda: replace(screen(), interactive=bool(self.answers)))
         self._patch.setattr(board, "time", _Clock(self))
+        self._patch.setattr(lab_story, "time", _Clock(self))
         self._patch.setattr(typer, "prompt", self._prompt)
 
     def _everywhere(self, original: object, instead: object) -> None:
@@ -364,3 +365,13 @@ class _Clock:
         """UTC seconds."""
         running = self._terminal.running
         return running.lab.now if running is not None else time.time()
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Virtual seconds: a test waits for nothing."""
+        running = self._terminal.running
+        assert running is not None
+        running.lab.run(running.lab.now + seconds)
