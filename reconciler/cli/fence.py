@@ -118,7 +118,7 @@ def _faults(probe: Probe) -> list[str]:
 
 def verdict(wanted: Wanted, member: Member, probes: Sequence[Probe]) -> tuple[str, bool]:
     """What a recovery could do with these devices, in a sentence; whether it could prove the host dead by itself."""
-    by_hand = f"xenrec attest {wanted.source} {member.name} --dead --reason '...' --for 30m"
+    by_hand = f"xenrec attest {wanted.argument} {member.name} --dead --reason '...' --for 30m"
     fit = [p for p in probes if p.proves]
     if not probes:
         return f"no fence agent is declared: only a person's word proves it dead: {by_hand}", False
