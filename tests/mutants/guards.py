@@ -9,6 +9,7 @@ DEFAULT = (
     "tests/core/test_judge.py",
     "tests/core/test_resynchronised.py",
     "tests/core/test_no_promotion.py",
+    "tests/core/test_burials.py",
     "tests/core/test_limits.py",
     "tests/execute",
 )

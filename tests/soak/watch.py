@@ -338,7 +338,8 @@ class Watch:
         name = vm["name_label"]
         # XAPI itself refuses one whose record says otherwise by now: somebody else was faster.
         taken = vm["power_state"] in BEGINS[bare] and not vm["current_operations"]
-        if copies and taken:
+        # Where it runs already the hypervisor refuses a second domain of it, so a retry at the same host does nothing.
+        if taken and [c for c in copies if c != target.get("name_label")]:
             self.blame("I1", f"{bare} {name} on {target.get('name_label')} while it runs on {copies}")
         host = next((h for h in self.lab.hosts.values() if h.uuid == target.get("uuid")), None)
         if host is None:

@@ -1,0 +1,60 @@
+"""Who is not fenced or buried, and who keeps VMs from being started (I1, I6)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.core.bury import fence_obstacle
+from reconciler.core.evidence import BmcPower
+from reconciler.core.plan import Plan, Verb
+from reconciler.core.planner import make_plan
+from reconciler.core.standing import Stand, Standing
+from reconciler.core.wanted import Member
+from tests.core.build import FENCE, NOW, PoolBuilder, only, survey, wanted, wish
+
+
+def lost_member(**host: object) -> PoolBuilder:
+    """db01 is recorded on xen03, which the master counts as lost."""
+    pool = PoolBuilder()
+    pool.vm("db01", on="xen03")
+    pool.host("xen03", **({"live": False, "enabled": False} | host))
+    return pool
+
+
+def plan_of(pool: PoolBuilder, fate: str) -> Plan:
+    return make_plan(wanted(wish("db01")), survey({"xen03": fate}), now=NOW, state=pool.state())
+
+
+def test_silent_and_lost_to_the_master_too_it_is_fenced() -> None:
+    assert only(plan_of(lost_member(), "silent"), Verb.FENCE) == ["xen03"]
+
+
+@pytest.mark.parametrize("fate", ["refused", "hung", "untrusted", "silent unknown"])
+def test_one_that_shows_life_or_whose_bmc_is_silent_is_neither_fenced_nor_buried(fate: str) -> None:
+    plan = plan_of(lost_member(), fate)
+    assert plan.actions == ()
+    assert [h.action.target.name for h in plan.withheld if h.action.verb is Verb.START] == ["db01"]
+
+
+def test_one_that_the_master_still_hears_is_not_fenced() -> None:
+    assert plan_of(lost_member(live=True, enabled=True), "silent").actions == ()
+
+
+def test_the_brake_keeps_from_fencing() -> None:
+    pool = lost_member()
+    member = Member("xen03", "10.0.0.13", fencing=FENCE)
+    one = Stand(pool.hosts["xen03"], member, Standing.SILENT, "no answer", bmc=BmcPower.ON)
+    assert fence_obstacle(one, "") == ("", "")
+    assert fence_obstacle(one, "only 1 of 3 members answer")[0] == "only 1 of 3 members answer"
+    assert fence_obstacle(replace(one, standing=Standing.SUSPECT), "")[0].startswith("xen03 shows life")
+
+
+def test_a_host_that_nobody_declared_and_nobody_hears_may_run_anything() -> None:
+    pool = PoolBuilder(4)
+    pool.vm("db01", on=None)
+    pool.host("xen04", live=False)
+    plan = make_plan(wanted(wish("db01")), survey(), now=NOW, state=pool.state())
+    assert plan.actions == ()
+    assert "xen04 is in the pool but not in the manifest" in plan.withheld[0].why
