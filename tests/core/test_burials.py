@@ -11,8 +11,8 @@ from reconciler.core.evidence import BmcPower
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.standing import Stand, Standing
-from reconciler.core.wanted import Member
-from tests.core.build import FENCE, NOW, PoolBuilder, only, survey, wanted, wish
+from reconciler.core.wanted import Brake, Member, Policy
+from tests.core.build import FENCE, NOW, PoolBuilder, certificate, only, survey, wanted, wish
 
 
 def lost_member(**host: object) -> PoolBuilder:
@@ -58,3 +58,44 @@ def test_a_host_that_nobody_declared_and_nobody_hears_may_run_anything() -> None
     plan = make_plan(wanted(wish("db01")), survey(), now=NOW, state=pool.state())
     assert plan.actions == ()
     assert "xen04 is in the pool but not in the manifest" in plan.withheld[0].why
+
+
+def test_what_is_recorded_on_a_host_that_is_gone_is_not_started() -> None:
+    pool = PoolBuilder()
+    pool.vm("db01", on="xen03")
+    pool.vms["db01"] = replace(pool.vms["db01"], resident_on="OpaqueRef:gone")
+    plan = make_plan(wanted(wish("db01")), survey(), now=NOW, state=pool.state())
+    assert plan.actions == ()
+    assert "a host that the pool does not know" in plan.unmet[0].why
+
+
+def test_a_start_rests_on_every_death_that_the_master_has_not_seen() -> None:
+    """Dead since before the master started: what ran there the database may not know."""
+    pool = PoolBuilder()
+    pool.vm("db01", on=None)
+    pool.host("xen03", live=False, enabled=False)
+    plan = make_plan(
+        wanted(wish("db01")),
+        survey({"xen03": "silent off"}),
+        now=NOW,
+        state=pool.state(),
+        certificates=(certificate("xen03", "fenced"),),
+    )
+    (start,) = plan.actions
+    assert start.verb is Verb.START
+    assert start.certificate_of == ("xen03",)
+
+
+def test_the_brake_holds_in_a_managed_pool_too() -> None:
+    pool = PoolBuilder()
+    pool.vm("db01", on=None)
+    pool.vm("web01", on="xen02")
+    plan = make_plan(
+        wanted(wish("db01"), wish("web01", "halted"), policy=Policy(brake=Brake(0.9))),
+        survey({"xen03": "silent"}),
+        now=NOW,
+        state=pool.state(),
+    )
+    assert plan.actions == ()
+    assert {h.action.target.name for h in plan.withheld} == {"db01", "web01"}
+    assert all("minHealthy" in h.why for h in plan.withheld)
