@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from pydantic_core import PydanticCustomError
 
+from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import Certificate, CertificateKind, Judged, LoginAnswer, Verdict
 from reconciler.core.fence_text import Refusal, device_words
-from reconciler.core.judge import brake_reason, diagnose, uuid_of
+from reconciler.core.judge import brake_reason, uuid_of
 from reconciler.core.limits import Pause
 from reconciler.core.model import Vm
 from reconciler.core.wanted import Member

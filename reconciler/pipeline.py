@@ -10,10 +10,11 @@ from importlib import metadata
 from pathlib import Path
 
 from reconciler.core.checker import check_plan
+from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import fence_command
 from reconciler.core.evidence import BmcPower, Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back
-from reconciler.core.judge import diagnose, uuid_of
+from reconciler.core.judge import uuid_of
 from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import Pause, freeze_of
 from reconciler.core.model import PoolState

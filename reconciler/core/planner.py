@@ -7,10 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import Draft
 from reconciler.core.evidence import Certificate, Diagnosis, Incident, LoginAnswer, Situation, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, restrain
-from reconciler.core.judge import brake_reason, diagnose
+from reconciler.core.judge import brake_reason
 from reconciler.core.limits import grace_left, others_words
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Fact, Plan, Stage, Verb

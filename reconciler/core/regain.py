@@ -17,7 +17,8 @@ from reconciler.core.evidence import (
     Testimony,
     Verdict,
 )
-from reconciler.core.judge import brake_reason, brake_remedy, candidate_vanished, may_be_master, uuid_of
+from reconciler.core.judge import brake_reason, brake_remedy, uuid_of
+from reconciler.core.masterless import candidate_vanished, may_be_master
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.rights import LOCAL_ROOT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import apply_command
 from reconciler.core.evidence import (
     ANSWERING,
@@ -13,7 +14,7 @@ from reconciler.core.evidence import (
     Survey,
     Testimony,
 )
-from reconciler.core.judge import NEVER_TOOK_EFFECT, diagnose, may_be_master, promotion_is_void
+from reconciler.core.masterless import NEVER_TOOK_EFFECT, may_be_master, promotion_is_void
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Session, TransportFault, XapiFailure
 from reconciler.core.wanted import Member
@@ -80,7 +81,7 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
     """Make the candidate master: proofs, one call, then watch it until it accepts a normal login (I2, I3).
 
     An incident on disk means that the call was sent: then it is only watched, unless it surely can't take effect any
-    more (judge.promotion_is_void). Sets `bench.master`.
+    more (masterless.promotion_is_void). Sets `bench.master`.
     """
     candidate = bench.member_of(action.target)
     if candidate is None:

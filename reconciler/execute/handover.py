@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.evidence import Incident, LoginAnswer
-from reconciler.core.judge import NEVER_TOOK_EFFECT
+from reconciler.core.masterless import NEVER_TOOK_EFFECT
 from reconciler.core.plan import Action, Done, Result
 from reconciler.core.port import XapiFailure
 from reconciler.core.wanted import Member

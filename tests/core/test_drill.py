@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reconciler.core.diagnose import diagnose
 from reconciler.core.drill import drill, drill_words
-from reconciler.core.judge import diagnose
 from reconciler.core.wanted import MasterWish
 from tests.core.build import GIB, NOW, PoolBuilder, survey, wanted, wish
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import (
     ANSWERING,
     BmcPower,
@@ -17,7 +18,7 @@ from reconciler.core.evidence import (
 from reconciler.core.evidence import (
     Testimony as Said,
 )
-from reconciler.core.judge import diagnose, judge_member, told_by_others
+from reconciler.core.judge import judge_member, told_by_others
 from reconciler.core.wanted import MemberState
 from tests.core.build import NOW, PoolBuilder, address, certificate, survey, uuid, wanted
 

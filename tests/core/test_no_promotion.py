@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import Incident, Situation, Survey
-from reconciler.core.judge import NEVER_TOOK_EFFECT, diagnose
+from reconciler.core.masterless import NEVER_TOOK_EFFECT
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.wanted import MasterWish

@@ -42,6 +42,8 @@ def _off(invariant: str, file: str, condition: str, tests: tuple[str, ...] = DEF
 
 
 JUDGE = "reconciler/core/judge.py"
+DIAGNOSE = "reconciler/core/diagnose.py"
+MASTERLESS = "reconciler/core/masterless.py"
 BURY = "reconciler/core/bury.py"
 STARTS = "reconciler/core/starts.py"
 STANDING = "reconciler/core/standing.py"
@@ -65,7 +67,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I1", EVIDENCE, "if not self.issued_at - 1.0 <= now < self.expires_at:", "if False:"),
     Guard("I1", EVIDENCE, "return self.host_uuid == uuid", "return True"),
     Guard("I1", EVIDENCE, "return self.host == host and self.address == address", "return True"),
-    Guard("I1", JUDGE, "ours = [c for c in certificates if c.pool == wanted.name]", "ours = list(certificates)"),
+    Guard("I1", DIAGNOSE, "ours = [c for c in certificates if c.pool == wanted.name]", "ours = list(certificates)"),
     _off("I1", JUDGE, "if life", then="\n        return Judged"),
     _off("I1", JUDGE, "if certificate is not None and t.bmc is BmcPower.ON"),
     Guard("I1", JUDGE, 'Verdict.UNREACHABLE, f"{unheard}; {power}")', 'Verdict.DEAD, f"{unheard}; {power}")'),
@@ -90,28 +92,30 @@ GUARDS: tuple[Guard, ...] = (
         FENCING,
     ),
     # --- who manages the pool -------------------------------------------------------------------------------------
-    _off("I2", JUDGE, "if strangers"),
-    _off("I2", JUDGE, "if len(masters) > 1"),
-    _off("I2", JUDGE, "if len(followed) > 1"),
-    _off("I2", JUDGE, "if reach"),
+    _off("I2", DIAGNOSE, "if strangers"),
+    _off("I2", DIAGNOSE, "if len(masters) > 1"),
+    _off("I2", MASTERLESS, "if len(followed) > 1"),
+    _off("I2", MASTERLESS, "if reach"),
     _off(
-        "I2", JUDGE, "if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers"
+        "I2",
+        MASTERLESS,
+        "if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers",
     ),
-    _off("I2", JUDGE, "if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp"),
-    _off("I2", JUDGE, "if in_office is not None and in_office.answers"),
+    _off("I2", MASTERLESS, "if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp"),
+    _off("I2", MASTERLESS, "if in_office is not None and in_office.answers"),
     Guard(
         "I3",
-        JUDGE,
+        MASTERLESS,
         "if incident is not None and not promotion_is_void(",
         "if False and incident is not None and not promotion_is_void(",
     ),
-    Guard("I3", JUDGE, "        and now - incident.sent_at > NEVER_TOOK_EFFECT\n    )", "    )"),
-    Guard("I3", JUDGE, "        and t.follows == address_host(incident.lost_address)\n", ""),
-    Guard("I3", JUDGE, "        and t.reaches_master is not True\n", ""),
+    Guard("I3", MASTERLESS, "        and now - incident.sent_at > NEVER_TOOK_EFFECT\n    )", "    )"),
+    Guard("I3", MASTERLESS, "        and t.follows == address_host(incident.lost_address)\n", ""),
+    Guard("I3", MASTERLESS, "        and t.reaches_master is not True\n", ""),
     Guard("I6", JUDGE, "if share >= wanted.policy.brake.min_healthy:", "if True:"),
     Guard(
         "I6",
-        JUDGE,
+        MASTERLESS,
         "if brake := brake_reason(wanted, survey):",
         "if (brake := brake_reason(wanted, survey)) and False:",
     ),

@@ -1,0 +1,251 @@
+"""The situation of a pool in which nobody accepts a login: whom its members lost, and what is told instead of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from reconciler.core.evidence import (
+    Diagnosis,
+    Incident,
+    Judged,
+    LoginAnswer,
+    Situation,
+    Survey,
+    Testimony,
+    Verdict,
+)
+from reconciler.core.judge import LIFE, alive_words, brake_reason, brake_remedy, restart_command, uuid_of
+from reconciler.core.model import PoolState
+from reconciler.core.wanted import Wanted
+from reconciler.core.words import address_host, ago, count, names
+
+
+def lost_master_of(
+    wanted: Wanted, survey: Survey, known: PoolState | None, answering: Sequence[Testimony]
+) -> tuple[str | None, str, tuple[str, ...]]:
+    """(name of the declared master that is lost, its address, all addresses followed) when nobody accepts logins.
+
+    Members in emergency mode don't say whom they follow: then the last known database, then the manifest, tells; but a
+    member that answers as one is not the lost master, whoever says so.
+    """
+    followed = Counter(t.follows for t in answering if t.follows)
+    addresses = tuple(sorted(followed))
+    if followed:
+        address = max(sorted(followed), key=lambda a: followed[a])
+        member = next((m for m in wanted.members if address_host(m.address) == address), None)
+        return (member.name if member else None), address, addresses
+    here = {t.name for t in answering}
+    if known and known.master:
+        for member in wanted.members:
+            if uuid_of(member, known) == known.master.uuid and member.name not in here:
+                return member.name, member.address, ()
+    if wanted.master and (member := wanted.member(wanted.master.host)) and member.name not in here:
+        return member.name, member.address, ()
+    return None, "", ()
+
+
+def may_be_master(survey: Survey, lost: str) -> tuple[str, ...]:
+    """Members besides `lost` that may be the master for all that anybody says: where no member tells whom it follows,
+    `lost` is only what an earlier reading or the manifest says, and every other silent member may have followed it in
+    office since (I2). () where somebody tells."""
+    if any(t.answers and t.follows for t in survey.testimonies):
+        return ()
+    return tuple(t.name for t in survey.testimonies if not t.answers and t.name != lost)
+
+
+def _untrusted(t: Testimony, judged: tuple[Judged, ...]) -> Diagnosis:
+    return Diagnosis(
+        Situation.DENIED,
+        f"the certificate of {t.name} ({t.address}) is not the one that the manifest trusts: {t.detail}",
+        judged,
+        remedy="if the host was reinstalled, put its new fingerprint into the manifest after checking it on its "
+        "console: openssl x509 -in /etc/xensource/xapi-ssl.pem -noout -fingerprint -sha256",
+    )
+
+
+NEVER_TOOK_EFFECT = 120.0
+"""Seconds after which a candidate that still follows the lost master has never received the call: XAPI writes the role
+file before it answers and restarts 5-10 s later (recordings 03 and 11: master within 14 s)."""
+
+
+def promotion_is_void(incident: Incident, survey: Survey, judged: Sequence[Judged], now: float) -> bool:
+    """A promotion that was sent and can no longer take effect: its candidate is proved dead, or it goes on following
+    the lost master long after the restart that the call would have caused. Only then may one be sent (I3)."""
+    candidate = next((j for j in judged if j.name == incident.candidate), None)
+    if candidate is not None and candidate.verdict is Verdict.DEAD:
+        return True
+    t = survey.of(incident.candidate)
+    return (
+        t is not None
+        and t.login is LoginAnswer.SLAVE
+        and t.follows == address_host(incident.lost_address)
+        and t.reaches_master is not True
+        and now - incident.sent_at > NEVER_TOOK_EFFECT
+    )
+
+
+def candidate_vanished(incident: Incident, survey: Survey) -> bool:
+    """The candidate of a promotion is silent for longer than its toolstack takes to restart: it, too, may be dead. Not
+    where a member follows it: then it is we who don't reach it."""
+    t = survey.of(incident.candidate)
+    return (
+        t is not None
+        and t.login is LoginAnswer.SILENT
+        and not t.tcp
+        and survey.at - incident.sent_at > NEVER_TOOK_EFFECT
+        and not any(o.follows == address_host(incident.candidate_address) for o in survey.testimonies)
+    )
+
+
+def _nobody_remedy(wanted: Wanted, survey: Survey, known: PoolState | None, refused: Sequence[Testimony]) -> str:
+    """What to do when no XAPI answers at all; `refused` are hosts that are up without it."""
+    if not refused:
+        return "check this machine's network first"
+    master = lost_master_of(wanted, survey, known, ())[0]
+    if master is None or master in (t.name for t in refused):
+        return f"wait a minute, then: {restart_command(next((t for t in refused if t.name == master), refused[0]))}"
+    # A starting member waits for its master before it starts its TLS server (recording 03: Xapi_stunnel_server.sync).
+    return (
+        f"if the machine of {master}, the last known master, can be powered on, do that first, for the toolstacks of "
+        f"its members wait for it when they start; else: {restart_command(refused[0])}"
+    )
+
+
+def masterless(
+    wanted: Wanted,
+    survey: Survey,
+    judged: tuple[Judged, ...],
+    *,
+    known: PoolState | None,
+    incident: Incident | None,
+    now: float,
+) -> Diagnosis:
+    """The situation where nobody accepts a login: whom the members lost, or why it can't be told."""
+    answering = [t for t in survey.testimonies if t.answers]
+    untrusted = [t for t in survey.testimonies if t.login is LoginAnswer.UNTRUSTED]
+    if not answering and untrusted:
+        return _untrusted(untrusted[0], judged)
+    if not answering:
+        refused = [t for t in survey.testimonies if t.login is LoginAnswer.REFUSED]
+        why = f"none of the {count(len(judged), 'member')} answers"
+        if refused:
+            why += (
+                f"; the toolstack of {refused[0].name} is down or restarting, its host is up"
+                if len(refused) == 1
+                else f"; the toolstacks of {names(t.name for t in refused)} are down or restarting, their hosts are up"
+            )
+        return Diagnosis(
+            Situation.CUT_OFF,
+            why,
+            judged,
+            remedy=_nobody_remedy(wanted, survey, known, refused),
+        )
+    name, address, followed = lost_master_of(wanted, survey, known, answering)
+    in_office = survey.of(name) if name else None
+    if in_office is not None and in_office.login is LoginAnswer.UNTRUSTED:
+        return _untrusted(in_office, judged)
+    shown = f"{name} ({address})" if name else (address or "an unknown master")
+    if incident is not None and not promotion_is_void(incident, survey, judged, now):
+        told = f"{incident.candidate} was told {ago(now - incident.sent_at)} ago to become master and "
+        vanished = candidate_vanished(incident, survey)
+        return Diagnosis(
+            Situation.BOOTING,
+            told + ("does not answer at all any more" if vanished else "does not accept logins yet"),
+            judged,
+            lost_master=incident.lost_master,
+            remedy="" if vanished else f"that is never sent twice, only watched: xenrec apply {wanted.argument}",
+        )
+    if brake := brake_reason(wanted, survey):
+        return Diagnosis(
+            Situation.CUT_OFF,
+            f"no master answers, and {brake}",
+            judged,
+            lost_master=name,
+            remedy=brake_remedy(survey),
+        )
+    if len(followed) > 1:
+        called = {address_host(m.address): m.name for m in wanted.members}
+        told = "; ".join(f"{t.name} follows {called.get(t.follows, t.follows)}" for t in answering if t.follows)
+        return Diagnosis(
+            Situation.LOST,
+            f"nobody accepts logins, and the members follow different masters: {told}",
+            judged,
+            lost_master=None,
+            remedy="find out which of them was master last; xenrec promotes nobody in a tangle",
+        )
+    reach = [t.name for t in answering if t.reaches_master]
+    if reach and in_office is not None and in_office.login in (LoginAnswer.REFUSED, LoginAnswer.STRANGE):
+        return Diagnosis(
+            Situation.BOOTING,
+            f"{shown} is the master and its toolstack is restarting: it refused us, and a moment later {names(reach)} "
+            "reached it",
+            judged,
+            lost_master=name,
+            remedy=f"wait half a minute, then: xenrec plan {wanted.argument}",
+        )
+    if reach:
+        return Diagnosis(
+            Situation.CUT_OFF,
+            f"{shown} does not answer us, but {names(reach)} still "
+            + ("reaches" if len(reach) == 1 else "reach")
+            + " it: "
+            "the master is alive and it is this machine that is cut off from it",
+            judged,
+            lost_master=name,
+            remedy=f"mend the network between this machine and {shown}",
+        )
+    if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers:
+        return Diagnosis(
+            Situation.BOOTING,
+            f"{shown} is the master: {LIFE.get(in_office.login, 'it answers strangely')}",
+            judged,
+            lost_master=name,
+            remedy="a promotion beside a living host would make two masters; start its toolstack, which touches no "
+            f"running VM: {restart_command(in_office)}",
+        )
+    if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp:
+        return Diagnosis(
+            Situation.BOOTING,
+            f"{shown} is the master and its host takes connections, but its toolstack does not answer: it hangs",
+            judged,
+            lost_master=name,
+            remedy="a promotion beside a living host would make two masters; restart its toolstack, which touches no "
+            f"running VM: {restart_command(in_office)}",
+        )
+    if in_office is not None and in_office.answers:
+        return Diagnosis(
+            Situation.LOST,
+            f"nobody accepts logins: the members follow {shown}, which itself {alive_words(in_office)}",
+            judged,
+            lost_master=None,
+            remedy="find out which of them was master last; xenrec promotes nobody in a tangle",
+        )
+    emergency = [t.name for t in answering if t.login is LoginAnswer.EMERGENCY]
+    hanging = [t.name for t in answering if t.reaches_master is False]
+    seen = "; ".join(
+        s
+        for s in (
+            f"{names(hanging)} hang on it" if len(hanging) > 1 else (f"{hanging[0]} hangs on it" if hanging else ""),
+            f"in emergency mode: {names(emergency)}" if emergency else "",
+        )
+        if s
+    )
+    return Diagnosis(
+        Situation.LOST,
+        (f"the master {shown} is lost: it answers nobody" if address else "nobody accepts logins")
+        + (f" ({seen})" if seen else ""),
+        judged,
+        lost_master=name,
+        remedy=_who_was_it(wanted, address) if name is None else "",
+    )
+
+
+def _who_was_it(wanted: Wanted, address: str) -> str:
+    """The next step where nobody declared is known to be the lost master."""
+    if address:
+        return f"declare the host at {address} under spec.members"
+    return (
+        "the members don't say whom they follow and this machine never read the pool: set spec.master.host in "
+        f"{wanted.source or 'the manifest'} to the host that was master"
+    )
