@@ -75,11 +75,13 @@ types: $(READY) ## mypy, strict
 imports: $(READY) ## the import rule
 	@$(BIN)/python -m pytest tests/test_import_rule.py
 
-generated: $(READY) ## the schemas and the manifest's reference are fresh
+generated: $(READY) ## the schemas and the references of the manifest and the commands are fresh
 	@$(BIN)/python -m reconciler.manifest.schema --check
+	@$(BIN)/python -m reconciler.cli.reference --check
 
-generate: $(READY) ## write the schemas and the manifest's reference anew
+generate: $(READY) ## write the schemas and the references anew
 	@$(BIN)/python -m reconciler.manifest.schema
+	@$(BIN)/python -m reconciler.cli.reference
 
 accept: generate ## rewrite every expected text; look at the diff before you commit it
 	@XENREC_ACCEPT=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

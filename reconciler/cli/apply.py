@@ -57,7 +57,7 @@ def apply(
     failback: Annotated[bool, typer.Option("--failback", help="Hand mastership back to the declared master.")] = False,
     max_actions: MaxActionsOption = None,
     form: Annotated[Format, typer.Option("--format", help="text, json or markdown.")] = Format.TEXT,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what was left alone, and why.")] = False,
     repo: RepoOption = None,
     revision: RevisionOption = "HEAD",
     signed: SignedOption = False,

@@ -246,7 +246,7 @@ def summary(names: list[str], codes: list[Exit]) -> None:
 def show(
     file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan saved with plan --out.")],
     form: Annotated[Format, typer.Option("--format", help="text, json, markdown or gitlab.")] = Format.TEXT,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what was left alone, and why.")] = False,
 ) -> None:
     """Show a saved plan."""
     try:
