@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.history import summary, timeline
@@ -66,6 +66,7 @@ kinds = st.sampled_from(
 )
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))  # a busy machine generates slowly
 @given(st.lists(st.dictionaries(keys, values | kinds, max_size=6), max_size=8), st.integers(40, 120))
 def test_no_journal_makes_it_fail(lines: list[dict[str, Any]], width: int) -> None:
     run = summary("r", lines)
