@@ -92,9 +92,9 @@ def test_a_good_manifest_cut_or_overwritten(at: int, length: int, instead: bytes
 
 
 def quickly(content: bytes, seconds: float = 5.0) -> list[str]:
-    began = time.monotonic()
+    began = time.process_time()
     found = problems(content, "x.yaml")
-    assert time.monotonic() - began < seconds
+    assert time.process_time() - began < seconds
     return found
 
 
