@@ -118,6 +118,8 @@ def _broken(action: Action, world: _World, done: set[str]) -> list[str]:
             why.append(f"{len(masters)} hosts accept logins as master")
     elif action.verb in _GOALS:
         why += _power(action, world)
+    elif action.verb is Verb.MIGRATE:
+        why += _migration(action, world)
     elif action.verb is Verb.DESIGNATE_MASTER and world.state is not None:
         why += [f"{h.name} is down" for h in world.state.hosts.values() if not h.live]
     return why
@@ -217,9 +219,15 @@ def _start(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str]
         name = world.member_name(host) or host.name
         if name not in world.proved and (reason := _may_run_on(vm, host, state, world)):
             why.append(f"it may be running on {name}, which {reason}")
+    return [*why, *_target(action, vm, state, world)]
+
+
+def _target(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str]:
+    """Why a VM can't be on the host that the action names."""
     target = next((h for h in state.hosts.values() if action.to and h.uuid == action.to.uuid), None)
     if target is None:
-        return [*why, "it names no host of the pool"]
+        return ["it names no host of the pool"]
+    why = []
     if not (target.enabled and target.live and world.answers(target)):
         why.append(f"{target.name} is not live, enabled and answering")
     plugged = {p.sr for p in state.pbds.values() if p.host == target.ref and p.currently_attached}
@@ -233,6 +241,35 @@ def _start(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str]
     if world.load.get(target.ref, 0) + size > target.memory_total - target.memory_overhead:
         why.append(f"{target.name} has not enough memory left")
     return why
+
+
+def _migration(action: Action, world: _World) -> list[str]:
+    state = world.state
+    vm = next((v for v in state.vms.values() if v.uuid == action.target.uuid), None) if state is not None else None
+    if state is None or vm is None:
+        return ["the pool has no such VM"]
+    if vm.is_template or vm.is_snapshot or vm.is_control_domain:
+        return ["it is a template, a snapshot or a control domain"]
+    why = []
+    wish = _wish(vm, world.wanted)
+    if wish is None:
+        why.append("the manifest does not name it")
+    elif wish.state not in (WantedState.RUNNING, WantedState.AS_IS):
+        why.append(f"the manifest declares it {wish.state}")
+    if world.power[vm.ref] is not PowerState.RUNNING:
+        why.append(f"it is {world.power[vm.ref]}")
+    if vm.pinned_devices:
+        why.append("its devices tie it to its host")
+    if "pool_migrate" in vm.blocked_operations:
+        why.append("pool_migrate is blocked")
+    source = state.hosts.get(world.where[vm.ref] or "")
+    if source is None or action.source is None or source.uuid != action.source.uuid:
+        why.append(f"it runs on {source.name if source else 'no host'}")
+    elif not (source.live and world.answers(source)):
+        why.append(f"{source.name} is not live and answering")
+    if action.to is not None and source is not None and source.uuid == action.to.uuid:
+        why.append("it is there already")
+    return [*why, *_target(action, vm, state, world)]
 
 
 def _may_run_on(vm: Vm, host: Host, state: PoolState, world: _World) -> str:
@@ -271,7 +308,7 @@ def _perform(action: Action, world: _World) -> None:
     one = next((v for v in world.state.vms.values() if v.uuid == action.target.uuid), None)
     if one is None:
         return
-    if action.verb in (Verb.START, Verb.RESUME) and action.to is not None:
+    if action.verb in (Verb.START, Verb.RESUME, Verb.MIGRATE) and action.to is not None:
         _move(one, hosts.get(action.to.uuid), PowerState.RUNNING, world)
     elif action.verb is Verb.SHUTDOWN:
         _move(one, None, PowerState.HALTED, world)

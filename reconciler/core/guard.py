@@ -222,7 +222,7 @@ def hold_back(fresh: Plan, failures: Mapping[str, Done]) -> Plan:
     nothing is tried in a loop."""
     reasons = {}
     for action in fresh.actions:
-        one = failures.get(action.id)
+        one = failures.get(action.id) or _moved_in_vain(action, failures)
         fared = f"it {_FARED.get(one.result, str(one.result))}" if one else ""
         if one is None and action.verb in _WAITS_FOR:
             one = failures.get(replace(action, verb=_WAITS_FOR[action.verb]).id)
@@ -233,6 +233,13 @@ def hold_back(fresh: Plan, failures: Mapping[str, Done]) -> Plan:
                 one.remedy or f"mend that, then: {apply_again(fresh)}",
             )
     return _without(fresh, reasons)
+
+
+def _moved_in_vain(action: Action, failures: Mapping[str, Done]) -> Done | None:
+    """A migration of the same VM to whatever host that failed in this run: one that can't go is not tried all over."""
+    if action.verb is not Verb.MIGRATE:
+        return None
+    return next((d for d in failures.values() if _key(d.action) == _key(action)), None)
 
 
 def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:

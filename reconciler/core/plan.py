@@ -27,6 +27,7 @@ class Verb(StrEnum):
     UNPAUSE = "unpause"
     SHUTDOWN = "shutdown"
     SUSPEND = "suspend"
+    MIGRATE = "migrate"  # live, from `source` to `to`
 
 
 SIGNS = {
@@ -45,6 +46,7 @@ SIGNS = {
     Verb.UNPAUSE: ">",
     Verb.SHUTDOWN: "-",
     Verb.SUSPEND: "-",
+    Verb.MIGRATE: "@",
 }
 
 LEVELS = {
@@ -63,6 +65,7 @@ LEVELS = {
     Verb.UNPAUSE: Level.POWER,
     Verb.SHUTDOWN: Level.POWER,
     Verb.SUSPEND: Level.POWER,
+    Verb.MIGRATE: Level.MOVE,
 }
 
 
@@ -86,7 +89,7 @@ class Action:
 
     `before` and `after` are words for people ("Halted", "Running on xen02"). `to` is the host (or SR) that it goes to;
     `certificate_of` names the hosts whose death it rests on; `follows` the ids that must have succeeded before;
-    `via` is the address that the call goes to: "" means the acting master.
+    `via` is the address that the call goes to: "" means the acting master; `source` the host that a migration leaves.
     """
 
     verb: Verb
@@ -98,11 +101,16 @@ class Action:
     certificate_of: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
     via: str = ""
+    source: Thing | None = None
 
     @property
     def id(self) -> str:
-        """Stable name of the action within its plan; by uuid, for names may be shared."""
-        return f"{self.verb}:{self.target.kind}/{self.target.uuid or self.target.name}"
+        """Stable name of the action within its plan; by uuid, for names may be shared. A migration's has its end, too:
+        one VM may move twice in a plan, out of the way and on."""
+        name = f"{self.verb}:{self.target.kind}/{self.target.uuid or self.target.name}"
+        if self.verb is Verb.MIGRATE and self.to is not None:
+            return f"{name}>{self.to.uuid or self.to.name}"
+        return name
 
     @property
     def level(self) -> Level:

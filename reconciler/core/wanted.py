@@ -205,6 +205,10 @@ class Limits:
     """XAPI's own domain_shutdown_total_timeout is 1200 s."""
     promotion_timeout: float = 600.0
     rejoin_timeout: float = 300.0
+    migrations_per_host: int = 2
+    """Live migrations that a host takes part in at once, as source or as target."""
+    migrations_per_pool: int = 8
+    migrate_timeout: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,8 @@ class Policy:
     XAPI starts VMs by itself. 0: none."""
     respect_manual_stop: float = 900.0
     """Seconds for which an unattended run does not start a VM that was found stopped while its host lives. 0: none."""
+    migration_network: str | None = None
+    """Network (name or uuid) that migrations go over; None: the pool's own setting, or the management network."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,20 @@
-"""Power operations on one VM: read, submit, wait, verify. Never hard, never blindly repeated (sheet §5)."""
+"""Power operations on one VM, and its migration: read, submit, wait, verify. Never hard, never blindly repeated
+(sheet §5)."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.draft import apply_command
-from reconciler.core.plan import Action, Done, Verb
+from reconciler.core.plan import Action, Done, Result, Verb
 from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
 from reconciler.core.wanted import Limits
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
 from reconciler.execute.desk import NULL, LostReply
 from reconciler.execute.faults import Explained, Turn
+from reconciler.execute.moving import CANCEL_FOR, astray, is_there, options, source_trouble
 from reconciler.execute.proof import Prover
 
 TRIES = 3
@@ -22,7 +24,7 @@ BUSY_FOR = 60.0  # s that another operation on the VM is waited for; one that re
 OBSERVE_POLL = 2.0  # s
 SETTLED = 30.0
 """Seconds without an operation on the VM after which a lost call is taken to have had no effect any more."""
-PLACED = frozenset({Verb.START, Verb.RESUME})
+PLACED = frozenset({Verb.START, Verb.RESUME, Verb.MIGRATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,25 @@ WAYS = {
         "xe vm-shutdown uuid={uuid} --force (it cuts the power: what the guest has not written to disk is lost)",
     ),
     Verb.SUSPEND: Way("VM.suspend", "Running", "Suspended", frozenset({"suspend"}), "xe vm-suspend uuid={uuid}"),
+    Verb.MIGRATE: Way(
+        "VM.pool_migrate",
+        "Running",
+        "Running",
+        frozenset({"pool_migrate"}),
+        "xe vm-migrate uuid={uuid} host={to} live=true",
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A VM whose precondition holds now. `host` is the ref of the target of a start or resume, "" otherwise."""
+    """A VM whose precondition holds now. `host` is the ref of the target of a start, resume or migration, "" otherwise;
+    `options` are the migration's."""
 
     vm: str
     host: str
     record: dict[str, Json]
+    options: dict[str, Json] = field(default_factory=dict)
 
 
 def power(bench: Bench, prover: Prover, action: Action) -> Steps:
@@ -75,7 +86,8 @@ def power(bench: Bench, prover: Prover, action: Action) -> Steps:
         ready = yield from _ready(bench, prover, action, way)
         if isinstance(ready, Done):
             # A try before this one may have failed only in its reply.
-            return ready
+            lost = attempt and ready.result is Result.REFUSED
+            return replace(ready, why=f"{ready.why}, after this: {told.sentence}") if lost else ready
         if isinstance(ready, Explained):
             told = ready
             continue
@@ -85,10 +97,8 @@ def power(bench: Bench, prover: Prover, action: Action) -> Steps:
         told = ended
         if told.turn is not Turn.RETRY:
             break
-    if told.turn is Turn.LOOK:
-        state, where = _state(bench, action)
-        if state == way.goal:
-            return already(action, f"it is {state} already{where}")
+    if told.turn is Turn.LOOK and (where := _reached_on(bench, action, way)) is not None:
+        return already(action, f"it is {way.goal} already{where}")
     return failed(action, told.sentence, told.remedy or _command(way, action))
 
 
@@ -124,7 +134,11 @@ def _ready(
         return wrong
     if action.verb not in PLACED:
         return Ready(ref, "", vm)
-    return _fit_host(bench, action, ref, vm)
+    ready = _fit_host(bench, action, ref, vm)
+    if action.verb is not Verb.MIGRATE or not isinstance(ready, Ready):
+        return ready
+    chosen = options(bench, action)
+    return chosen if isinstance(chosen, Done) else replace(ready, options=chosen)
 
 
 def _unfit_vm(bench: Bench, action: Action, way: Way, vm: dict[str, Json]) -> Done | None:
@@ -134,13 +148,15 @@ def _unfit_vm(bench: Bench, action: Action, way: Way, vm: dict[str, Json]) -> Do
         return refused(action, f"{name} is not a guest (control domain, template or snapshot): it is never touched")
     state = str(vm.get("power_state"))
     where = str(vm.get("resident_on", ""))
-    if state == way.goal:
+    if _reached(action, way, vm, bench):
         if way.goal == "Running" and (dead := _dead_residence(bench, action, where)):
             return refused(action, dead, "plan again: that host must be declared dead first")
         on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
         return already(action, f"it is {state} already{on}")
     if state != way.needs:
         return refused(action, f"it is {state}, not {way.needs}", "plan again")
+    if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm)):
+        return wrong
     for operation in sorted(way.operations):
         if (text := dict(vm.get("blocked_operations") or {}).get(operation)) is not None:
             return refused(
@@ -179,11 +195,13 @@ def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Re
         if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
             return refused(action, f"{action.to.name} is gone from the pool", "plan again")
         raise
+    if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action)):
+        return trouble
     if not metrics.get("live"):
         return Explained(Turn.RETRY, f"{action.to.name} is not live", f"xe host-list uuid={action.to.uuid}")
     if not host.get("enabled"):
         return Explained(Turn.RETRY, f"{action.to.name} is disabled", f"xe host-enable uuid={action.to.uuid}")
-    if action.verb is Verb.START:
+    if action.verb in (Verb.START, Verb.MIGRATE):
         try:
             desk.read("VM.assert_can_boot_here", ref, host_ref)
         except XapiFailure as failure:
@@ -191,7 +209,8 @@ def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Re
             if told.turn is Turn.RETRY:
                 return told
             remedy = told.remedy or f"xenrec plan {bench.wanted.argument}"
-            return failed(action, f"it cannot boot on {action.to.name}: {told.sentence}", remedy)
+            what = "boot" if action.verb is Verb.START else "run"
+            return failed(action, f"it cannot {what} on {action.to.name}: {told.sentence}", remedy)
     return Ready(ref, host_ref, vm)
 
 
@@ -199,7 +218,9 @@ def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wai
     """Submit once and see it through."""
     desk = bench.desk()
     params: tuple[Json, ...] = (ready.vm,)
-    if action.verb in PLACED:
+    if action.verb is Verb.MIGRATE:
+        params = (ready.vm, ready.host, ready.options)
+    elif action.verb in PLACED:
         params = (ready.vm, ready.host, False, False)
     limit = _deadline(bench.wanted.policy.limits, action, ready.record)
     until = bench.port.now() + limit
@@ -213,6 +234,18 @@ def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wai
         bench.reply(action, way.method, failure.code)
         return bench.explain(failure)
     result = yield Wait(task, until)
+    if result is None and action.verb is Verb.MIGRATE:
+        bench.say(action, f"still under way after {limit:.0f} s: cancelling it")
+        bench.note("cancel", action=action.id, method=way.method)
+        desk.tasks().cancel(task)
+        result = yield Wait(task, bench.port.now() + CANCEL_FOR)
+        if result is not None and result.status is TaskStatus.CANCELLED:
+            bench.reply(action, way.method, "cancelled at its deadline")
+            return failed(action, f"it took more than {limit:.0f} s and was cancelled", "raise limits.migrateTimeout")
+    if result is None and action.verb is Verb.MIGRATE:
+        bench.reply(action, way.method, "still pending after its cancellation")
+        why = f"it is still under way after {limit:.0f} s and does not end when it is cancelled"
+        return unknown(action, why, "xe task-list")
     if result is None:
         bench.reply(action, way.method, "still pending at its deadline")
         return unknown(action, f"it is still under way after {limit:.0f} s; it was not cancelled", "xe task-list")
@@ -232,9 +265,10 @@ def _verify(bench: Bench, action: Action, way: Way, ready: Ready) -> Done:
     """A task's success is XAPI's word; the record is what counts."""
     _, vm = bench.desk().record("VM", action.target.uuid)
     state = str(vm.get("power_state"))
-    if state != way.goal:
-        return failed(action, f"XAPI reported success, and it is {state}", _command(way, action))
     where = str(vm.get("resident_on", ""))
+    if not _reached(action, way, vm, bench):
+        on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
+        return failed(action, f"XAPI reported success, and it is {state}{on}", _command(way, action))
     if action.verb in PLACED and where != ready.host:
         return done(action, f"{state}, but on {bench.name_of('host', where)}")
     on = f" on {action.to.name}" if action.verb in PLACED and action.to else ""
@@ -252,34 +286,44 @@ def _observe(
         state = str(vm.get("power_state"))
         busy = dict(vm.get("current_operations") or {})
         now = bench.port.now()
-        if state == way.goal and not busy:
+        where = str(vm.get("resident_on", ""))
+        on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
+        if _reached(action, way, vm, bench) and not busy:
             bench.reply(action, way.method, f"observed: {state}")
-            where = str(vm.get("resident_on", ""))
-            on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
             return done(action, f"{state}{on}; {why}")
         if busy:
             quiet_since = now
         if now >= until or now - quiet_since >= SETTLED:
             bench.reply(action, way.method, f"observed: {state}")
+            state += on if action.verb is Verb.MIGRATE else ""
             return unknown(action, f"{why}, and it is {state}; it was not sent again", apply_command(bench.wanted))
         yield Wait(None, now + OBSERVE_POLL)
 
 
 def _deadline(limits: Limits, action: Action, vm: dict[str, Json]) -> float:
     """Seconds for the whole operation; start_on sleeps the VM's start_delay twice (sheet §5.1)."""
+    if action.verb is Verb.MIGRATE:
+        return limits.migrate_timeout
     if action.verb in (Verb.SHUTDOWN, Verb.SUSPEND):
         return limits.shutdown_timeout + float(vm.get("shutdown_delay") or 0)
     return limits.start_timeout + 2 * float(vm.get("start_delay") or 0)
 
 
-def _state(bench: Bench, action: Action) -> tuple[str, str]:
-    """Its power state, and " on" the host where it runs; empty when it can't be read."""
+def _reached(action: Action, way: Way, vm: dict[str, Json], bench: Bench) -> bool:
+    """The record says what the action is for: the state, and of a migration the host."""
+    there = action.verb is not Verb.MIGRATE or is_there(bench, action, vm)
+    return str(vm.get("power_state")) == way.goal and there
+
+
+def _reached_on(bench: Bench, action: Action, way: Way) -> str | None:
+    """ " on" the host where it runs when its goal is reached; None when it is not, or can't be read."""
     try:
         vm = bench.desk().record("VM", action.target.uuid)[1]
     except XapiFailure:
-        return "", ""
+        return None
     where = str(vm.get("resident_on", ""))
-    return str(vm.get("power_state")), f" on {bench.name_of('host', where)}" if where not in NULL else ""
+    on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
+    return on if _reached(action, way, vm, bench) else None
 
 
 def _command(way: Way, action: Action) -> str:

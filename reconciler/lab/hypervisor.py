@@ -5,6 +5,7 @@ Database writes go through the host's link to its master, so they hang while tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reconciler.lab.database import Database, Record
@@ -27,6 +28,9 @@ from reconciler.lab.schema import NULL
 
 if TYPE_CHECKING:
     from reconciler.lab.toolstack import Toolstack
+
+_SLICES = 5
+"""How often a migration looks whether it goes on, while it copies."""
 
 
 def activate(ts: Toolstack, db: Database, vm: Record) -> list[str]:
@@ -137,9 +141,30 @@ def pause_domain(ts: Toolstack, ref: str, *, paused: bool) -> Steps:
     set_running(ts, db, ref, ts.me(db), domain)
 
 
-def migrate_domain(ts: Toolstack, ref: str, target: str, *, seconds: float) -> Steps:
-    """Run on the source: copy memory, then switch at one instant."""
+def _migration_address(db: Database, host: str, network: str) -> None:
+    """The target must have an address on the network that the option names
+    (xapi_network_attach_helpers.ml:assert_valid_ip_configuration_on_network_for_host)."""
+    pifs = [r for r, p in db.tables["PIF"].items() if p["host"] == host and p["network"] == network]
+    if not pifs:
+        raise Failure("PIF_NOT_PRESENT", host, network)
+    pif = db.get("PIF", pifs[0])
+    if not pif["currently_attached"]:
+        raise Failure("REQUIRED_PIF_IS_UNPLUGGED", pifs[0])
+    if not pif["IP"]:
+        raise Failure("INTERFACE_HAS_NO_IP", pifs[0])
+
+
+def migrate_domain(
+    ts: Toolstack, ref: str, target: str, *, network: str = NULL, task: str = "", cancelled: Callable[[], bool]
+) -> Steps:
+    """Run on the source: copy memory, then switch at one instant.
+
+    What fails while the memory is copied leaves the VM running here; what fails in the switch finds it suspended, and
+    then the source shuts it down (xapi_vm_migrate.ml:pool_migrate).
+    """
     world = ts.lab.world
+    timing = ts.lab.timing
+    seconds = timing.vm_migrate
     db: Database = yield from ts.database()
     vm = db.get("VM", ref)
     source_ref = ts.me(db)
@@ -147,6 +172,8 @@ def migrate_domain(ts: Toolstack, ref: str, target: str, *, seconds: float) -> S
     host = ts.lab.at(record["address"])
     if host is None:
         raise Failure("VM_MIGRATE_CONTACT_REMOTE_SERVICE_FAILED")
+    if network != NULL:
+        _migration_address(db, target, network)
     if target == source_ref:
         yield seconds / 4
         return
@@ -157,10 +184,23 @@ def migrate_domain(ts: Toolstack, ref: str, target: str, *, seconds: float) -> S
     for disk in disks:
         if not world.reaches_sr(host.name, disk.sr):
             raise Failure("SR_BACKEND_FAILURE_47", "", f"The SR is not available [opterr=SR {disk.sr}]", "")
-    yield seconds
-    if not host.powered or not ts.lab.reaches(ts.host.name, host):
-        yield ts.lab.timing.no_route
-        raise Failure("VM_MIGRATE_FAILED", ref, source_ref, target, "the destination cannot be reached")
+
+    def gone() -> bool:
+        return not host.powered or not ts.lab.reaches(ts.host.name, host)
+
+    for _ in range(_SLICES):
+        yield (seconds - timing.vm_switch) / _SLICES
+        if cancelled():
+            raise Failure("TASK_CANCELLED", task)
+        if gone():
+            yield timing.no_route
+            raise Failure("VM_MIGRATE_FAILED", ref, source_ref, target, "the destination cannot be reached")
+    yield timing.vm_switch
+    if gone():
+        world.stop(ts.host.name, vm["uuid"])
+        db = yield from ts.database()
+        set_halted(db, ref, source_ref)
+        raise Failure("VM_MIGRATE_FAILED", ref, source_ref, target, "the destination was lost in the switch")
     domain = world.move(vm["uuid"], ts.host.name, host.name)
     if domain is None:
         raise Failure("VM_MIGRATE_FAILED", ref, source_ref, target, "the domain is gone")

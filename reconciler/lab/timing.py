@@ -109,6 +109,8 @@ class Timing:
     vm_suspend: float = 3.0
     vm_resume: float = 2.5
     vm_migrate: float = 5.0
+    vm_switch: float = 0.3
+    """The end of a migration, when the domain is suspended and its last pages go over."""
     guest_tools: float = 0.5
     """From the start of a domain until its guest tools report."""
     sr_plug: float = 0.3
@@ -172,6 +174,7 @@ class Timing:
             vm_suspend=0.4,
             vm_resume=0.4,
             vm_migrate=0.6,
+            vm_switch=0.1,
             guest_tools=0.2,
             sr_plug=0.1,
             event_late=0.1,

@@ -216,6 +216,9 @@ class PolicyPlacement(_Block):
 
     reserve: int = Field(0, ge=0)
     """Hosts whose loss the placement must survive."""
+    migration_network: Text | None = None
+    """Network that migrations go over, by name or uuid; each host needs an address on it. Unset: the one that Xen
+    Orchestra set for the pool, or the management network."""
 
 
 class LimitsBlock(_Block):
@@ -235,6 +238,12 @@ class LimitsBlock(_Block):
     """For a new master to accept logins."""
     rejoin_timeout: Duration = 300.0
     """For the other members to follow it."""
+    migrations_per_host: Count = 2
+    """VMs that migrate at once from or to one host."""
+    migrations_per_pool: Count = 8
+    """VMs that migrate at once in the pool."""
+    migrate_timeout: Duration = 1800.0
+    """For a live migration; then it is cancelled, and the VM goes on where it was."""
 
 
 class Freeze(_Block):

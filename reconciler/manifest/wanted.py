@@ -151,10 +151,14 @@ def _policy(doc: Document, policy: models.Policy) -> Policy:
             shutdown_timeout=limits.shutdown_timeout,
             promotion_timeout=limits.promotion_timeout,
             rejoin_timeout=limits.rejoin_timeout,
+            migrations_per_host=limits.migrations_per_host,
+            migrations_per_pool=limits.migrations_per_pool,
+            migrate_timeout=limits.migrate_timeout,
         ),
         freeze=tuple(_freeze(doc, n, window) for n, window in enumerate(policy.freeze)),
         grace=policy.grace,
         respect_manual_stop=policy.respect_manual_stop,
+        migration_network=policy.placement.migration_network,
     )
 
 

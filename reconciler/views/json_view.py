@@ -125,6 +125,7 @@ def _action(action: Action) -> Document:
         "words": words.does(action),
         "target": _thing(action.target),
         "to": None if action.to is None else _thing(action.to),
+        "source": None if action.source is None else _thing(action.source),
         "why": action.why,
         "before": action.before,
         "after": action.after,

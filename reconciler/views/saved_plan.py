@@ -16,7 +16,7 @@ from reconciler.core.plan import Plan
 from reconciler.views.words import clean
 
 FORMAT: Final = "xenrec-saved-plan"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """A plan of 2,000 VMs is about 3 MB."""

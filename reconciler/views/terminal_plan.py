@@ -16,7 +16,15 @@ GROUP_ABOVE = 30
 _NAMES_SHOWN = 24
 """Of a group shown without `verbose`, at most this many names are written out."""
 
-STYLES = {"!": "bold red", "^": "bold yellow", "~": "cyan", ">": "green", "-": "yellow", "?": "bold magenta"}
+STYLES = {
+    "!": "bold red",
+    "^": "bold yellow",
+    "~": "cyan",
+    ">": "green",
+    "-": "yellow",
+    "@": "blue",
+    "?": "bold magenta",
+}
 
 VERDICT_STYLES = {
     Verdict.ALIVE: "green",

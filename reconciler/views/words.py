@@ -172,6 +172,9 @@ def does(action: Action) -> str:
             return f"shut down {who}"
         case Verb.SUSPEND:
             return f"suspend {who}"
+        case Verb.MIGRATE:
+            source = f" from {name(action.source.name)}" if action.source is not None else ""
+            return f"migrate {who}{source}{_to(action, 'to')}"
     assert_never(verb)
 
 
@@ -186,6 +189,7 @@ MANY: Final = {
     Verb.UNPAUSE: ("unpause {n}", ""),
     Verb.SHUTDOWN: ("shut down {n}", ""),
     Verb.SUSPEND: ("suspend {n}", ""),
+    Verb.MIGRATE: ("migrate {n}{to}", " to "),
     Verb.SET_AFFINITY: ("set the home (affinity) of {n}{to}", " to "),
 }
 """Verbs of which there may be hundreds, in words for several at once."""
@@ -235,6 +239,7 @@ _GROUPS: Final = (
     ("to declare dead", (Verb.DECLARE_DEAD,)),
     ("to set", (Verb.SET_DEFAULT_SR, Verb.SET_SUSPEND_SR, Verb.SET_AFFINITY)),
     ("to move (the master)", (Verb.DESIGNATE_MASTER,)),
+    ("to migrate", (Verb.MIGRATE,)),
     ("to start", (Verb.START, Verb.RESUME, Verb.UNPAUSE)),
     ("to stop", (Verb.SHUTDOWN, Verb.SUSPEND)),
 )

@@ -248,6 +248,21 @@ def _power(command: str, expected: str) -> Callable[[Action, Desk], Lines]:
     return steps
 
 
+def _migrate(action: Action, desk: Desk) -> Lines:
+    uuid = desk.uuid(action.target)
+    source, to = action.source, action.to
+    lines: Lines = []
+    if source is not None:
+        lines += comment(f"Go on only if it still runs on {words.name(source.name)}: {desk.known(source)}.")
+        lines.append(desk.xe("vm-param-get", f"uuid={uuid}", "param-name=resident-on"))
+    lines += comment("It goes on running. If the reply is lost, look where it runs before you type it again.")
+    host = [f"host-uuid={desk.uuid(to)}"] if to is not None else []
+    lines.append(desk.xe("vm-migrate", f"uuid={uuid}", *host, "live=true"))
+    lines.append(desk.xe("vm-list", f"uuid={uuid}", "params=name-label,power-state,resident-on"))
+    where = f" on {desk.known(to)}" if to is not None else ""
+    return lines + comment(f"Expected: running{where}.")
+
+
 STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.FENCE: _fence,
     Verb.PROMOTE: _promote,
@@ -264,5 +279,6 @@ STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.UNPAUSE: _power("vm-unpause", "running"),
     Verb.SHUTDOWN: _power("vm-shutdown", "halted"),
     Verb.SUSPEND: _power("vm-suspend", "suspended"),
+    Verb.MIGRATE: _migrate,
 }
 """How each verb is done by hand. Every verb has an entry."""

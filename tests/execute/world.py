@@ -69,6 +69,7 @@ class World:
     tasks: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
     promotions: int = 0
     task_time: float = 3.0
+    cancellable: bool = True
 
     def __post_init__(self) -> None:
         self.hosts = {f"10.0.0.{i}": FakeHost(f"xen0{i}", f"10.0.0.{i}", "slave:10.0.0.1") for i in (1, 2, 3)}
@@ -94,6 +95,7 @@ class World:
         }
         self.metrics = {f"OpaqueRef:m-{h.name}": {"live": True, "uuid": f"m-{h.name}"} for h in self.hosts.values()}
         self.srs = {f"OpaqueRef:sr-{n}": {"uuid": f"uuid-sr-{n}", "name_label": f"sr-{n}"} for n in ("old", "new")}
+        self.networks = {f"OpaqueRef:net-{n}": {"uuid": f"uuid-net-{n}", "name_label": f"net-{n}"} for n in ("a", "b")}
         self.vms: dict[str, dict[str, Any]] = {}
         for i in range(1, 7):
             where = f"OpaqueRef:xen0{(i + 1) // 2}"
@@ -279,6 +281,12 @@ class World:
         if message == "destroy":
             self.tasks.pop(params[0], None)
             return ""
+        if method == "task.cancel":
+            task = self.tasks[params[0]][1]
+            if task["ended"] is None and self.cancellable:
+                task["ended"] = ("cancelled", [])
+                self.vms[task["params"][0]]["current_operations"] = {}
+            return ""
         if params and params[0] not in table:
             raise XapiFailure("HANDLE_INVALID", cls, str(params[0]))
         if message == "get_record":
@@ -300,6 +308,7 @@ class World:
             "host_metrics": self.metrics,
             "SR": self.srs,
             "VM": self.vms,
+            "network": self.networks,
         }
         return tables[cls]
 
@@ -348,11 +357,12 @@ class World:
             "VM.clean_shutdown": ("Running", "Halted"),
             "VM.suspend": ("Running", "Suspended"),
             "VM.power_state_reset": (vm["power_state"], "Halted"),
+            "VM.pool_migrate": ("Running", "Running"),
         }[method]
         if vm["power_state"] != needs:
             raise XapiFailure("VM_BAD_POWER_STATE", params[0], needs.lower(), vm["power_state"].lower())
         vm["power_state"] = goal
-        if method in ("VM.start_on", "VM.resume_on"):
+        if method in ("VM.start_on", "VM.resume_on", "VM.pool_migrate"):
             vm["resident_on"] = params[1]
         elif goal != "Running":
             vm["resident_on"] = NULL
@@ -446,9 +456,10 @@ def certificate(name: str, at: float, *, uuid: str | None = None, life: float = 
     return Certificate(CertificateKind.FENCED, "madrid", name, address, uuid, "fence_test", "test", at, at + life)
 
 
-def wanted(**limits: float) -> Wanted:
+def wanted(*, migration_network: str | None = None, **limits: float) -> Wanted:
     members = tuple(Member(f"xen0{i}", f"10.0.0.{i}", fencing=(FenceDevice("fence_test"),)) for i in (1, 2, 3))
-    policy = Policy(brake=Brake(0.5, 1), limits=replace(Limits(), **limits))  # type: ignore[arg-type]
+    bounds = replace(Limits(), **limits)  # type: ignore[arg-type]
+    policy = Policy(brake=Brake(0.5, 1), limits=bounds, migration_network=migration_network)
     return Wanted("madrid", members, Connection("root", SecretRef("env", "X")), policy=policy, source="madrid.yaml")
 
 

@@ -115,3 +115,26 @@ def test_a_proof_that_expired_or_is_of_another_pool_proves_nothing() -> None:
         bury, wanted(), seen, pool.state(), certificates=[certificate("xen03")], now=NOW, limit=Level.CROWN
     )
     assert good == ()
+
+
+def test_a_migration_from_elsewhere_of_what_cannot_move_or_to_where_it_cannot_run_is_refused() -> None:
+    def move(source: str, to: str) -> Plan:
+        vm = Thing("vm", "db01", uuid("db01"))
+        return forged(Action(Verb.MIGRATE, vm, "", to=host(to), source=host(source)))
+
+    pool = PoolBuilder()
+    pool.vm("db01", on="xen02", sr="san-1")
+    assert judged(move("xen02", "xen03"), pool) == ""
+    assert "it runs on xen02" in judged(move("xen01", "xen03"), pool)
+    assert "it is there already" in judged(move("xen02", "xen02"), pool)
+    assert "the manifest does not name it" in judged(move("xen02", "xen03"), pool, wanted=wanted())
+    assert "this run may go to metadata" in judged(move("xen02", "xen03"), pool, limit=Level.METADATA)
+    assert "xen02 is not live and answering" in judged(move("xen02", "xen03"), pool, {"xen02": "silent"})
+    pool.host("xen03", enabled=False)
+    assert "xen03 is not live, enabled and answering" in judged(move("xen02", "xen03"), pool)
+    halted = PoolBuilder()
+    halted.vm("db01", sr="local-xen01")
+    told = judged(move("xen02", "xen03"), halted)
+    assert "it is Halted" in told
+    assert "it runs on no host" in told
+    assert "does not reach the storage of its drive 0" in told

@@ -14,16 +14,24 @@ from reconciler.lab.records import drives, note
 from reconciler.lab.schema import NULL
 
 
-def migrate(call: Call, vm: str, host: str) -> Steps:
-    """Move a running VM; the source does the work."""
+def migrate(call: Call, vm: str, host: str, network: str = NULL) -> Steps:
+    """Move a running VM; the source does the work. Cancelling its task ends it until the switch begins."""
     db = call.db
     before = db.get("VM", vm)
     source = db.get("VM", vm)["resident_on"]
     if source != host:
         db.update("VM", vm, scheduled_to_be_resident_on=host)
-    seconds = call.lab.timing.vm_migrate
+
+    def cancelled() -> bool:
+        task = call.db.find("task", call.task)
+        return task is not None and bool(task["current_operations"])
+
     try:
-        yield from forward(call, source, lambda ts: hypervisor.migrate_domain(ts, vm, host, seconds=seconds))
+        yield from forward(
+            call,
+            source,
+            lambda ts: hypervisor.migrate_domain(ts, vm, host, network=network, task=call.task, cancelled=cancelled),
+        )
     except Failure:
         if vm in call.db.tables["VM"]:
             call.db.update("VM", vm, scheduled_to_be_resident_on=NULL)
@@ -49,7 +57,7 @@ def pool_migrate(call: Call, vm: str, host: str, options: dict[str, Any]) -> Ste
             for task, other in call.db.get("host", host)["current_operations"].items():
                 if other in ("evacuate", "shutdown", "reboot"):
                     raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, other, task)
-        yield from migrate(call, vm, host)
+        yield from migrate(call, vm, host, options.get("network", NULL))
 
     strict = options.get("force") != "true"
     yield from with_vm_operation(call, vm, "pool_migrate", body(), strict=strict)
