@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 
 from reconciler.core.checker import check_plan
@@ -35,7 +34,7 @@ from reconciler.state.journal import Journal
 from reconciler.survey import survey as ask_everybody
 from reconciler.xapi import snapshot
 from reconciler.xapi.read import read_pool
-from reconciler.xapi.sessions import PoolSessions
+from reconciler.xapi.sessions import PoolSessions, version
 from reconciler.xapi.tasks import XapiTasks
 
 __all__ = ["Approval", "Event", "Look", "Progress", "Reconciler"]
@@ -374,7 +373,7 @@ class Reconciler:
             at=started,
             by=self.by,
             pid=self.pid,
-            version=_version(),
+            version=version(),
             pool=self.wanted.name,
             pool_uuid=plan.pool_uuid,
             source=self.wanted.source,
@@ -478,13 +477,6 @@ class Reconciler:
         self.folder.prepare()
         self.folder.add_certificate(certificate)
         return certificate
-
-
-def _version() -> str:
-    try:
-        return metadata.version("xenrec")
-    except metadata.PackageNotFoundError:
-        return "dev"
 
 
 _SILENT_VERBS = (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS)

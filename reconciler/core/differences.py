@@ -29,7 +29,10 @@ def difference(observed: Any, desired: Any, state: PoolState) -> tuple[str, ...]
         return ()
     from deepdiff import DeepDiff  # noqa: PLC0415 - see the module's docstring
 
-    found = DeepDiff(_readable(observed, state), _readable(desired, state), ignore_order=True, verbose_level=2)
+    before, after = _readable(observed, state), _readable(desired, state)
+    changed = [k for k in before if before[k] != after[k]]  # few of many, and deepdiff looks into every one
+    before, after = {k: before[k] for k in changed}, {k: after[k] for k in changed}
+    found = DeepDiff(before, after, ignore_order=True, verbose_level=2)
     lines = []
     for kind, changes in found.items():
         items: Mapping[str, Any] = changes if isinstance(changes, Mapping) else {str(c): c for c in changes}

@@ -155,7 +155,8 @@ def _watch_hosts(ts: Toolstack) -> Steps:
                 continue
             heard = ts.last_heard.get(record["uuid"])
             alive = heard is not None and ts.lab.now - heard <= timing.assumed_dead
-            db.update("host_metrics", record["metrics"], live=alive)
+            if db.tables["host_metrics"][record["metrics"]]["live"] != alive:
+                db.update("host_metrics", record["metrics"], live=alive)
         _collect_garbage(ts, db)
 
 
@@ -168,12 +169,13 @@ def _collect_garbage(ts: Toolstack, db: Database) -> None:
         db.delete("host_metrics", ref)
     for ref in [ref for ref, pbd in db.tables["PBD"].items() if pbd["host"] not in db.tables["host"]]:
         db.delete("PBD", ref)
-    finished = [ref for ref in desk.finished if ref in db.tables["task"]]
-    surplus = max(0, len(finished) - timing.max_tasks)
-    for number, ref in enumerate(finished):
-        if number < surplus or now - desk.finished[ref] > timing.task_kept:
-            db.delete("task", ref)
-    desk.finished = {ref: at for ref, at in desk.finished.items() if ref in db.tables["task"]}
+    if desk.finished:
+        finished = [ref for ref in desk.finished if ref in db.tables["task"]]
+        surplus = max(0, len(finished) - timing.max_tasks)
+        for number, ref in enumerate(finished):
+            if number < surplus or now - desk.finished[ref] > timing.task_kept:
+                db.delete("task", ref)
+        desk.finished = {ref: at for ref, at in desk.finished.items() if ref in db.tables["task"]}
     idle = [ref for ref, info in ts.sessions.items() if now - info.last_active > timing.session_idle]
     for ref in idle:
         del ts.sessions[ref]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.lab.database import Database
@@ -72,11 +72,12 @@ class Method:
     pool_internal: bool = False
     acts: bool = False
     result: str = "void"
+    required: int = field(init=False)
+    """How many parameters after the session it needs."""
 
-    @property
-    def required(self) -> int:
-        """How many parameters after the session it needs."""
-        return sum(not p.optional for p in self.params)
+    def __post_init__(self) -> None:
+        """Count, once."""
+        object.__setattr__(self, "required", sum(not p.optional for p in self.params))
 
 
 class Call:

@@ -95,7 +95,8 @@ class Desk:
         if not method.required <= len(given) <= len(method.params):
             raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", method.name, str(method.required), str(len(given)))
         args = [convert(p.type, value) for p, value in zip(method.params, given, strict=False)]
-        args += [copy_value(p.default) for p in method.params[len(given) :]]
+        if len(given) < len(method.params):
+            args += [copy_value(p.default) for p in method.params[len(given) :]]
         call = Call(self.ts, method.name, session, asynchronous)
         return method, call, args, asynchronous
 

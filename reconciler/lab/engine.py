@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import uuid as uuids
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from reconciler.lab.schema import copy_value
 from reconciler.lab.seed import Seed
 from reconciler.lab.timing import Release, Timing
 from reconciler.lab.toolstack import Toolstack, Unreachable
+from reconciler.lab.wiretext import uuid_text
 
 if TYPE_CHECKING:
     from reconciler.lab.carrier import Carrier
@@ -164,7 +164,12 @@ class Lab:
     def settle(self, replies: Sequence[Reply], until: float) -> None:
         """Let time pass until every reply is done, but not beyond `until`."""
         kernel = self.kernel
-        while not all(r.done for r in replies):
+        pending = list(replies)
+        while True:
+            while pending and pending[-1].done:
+                pending.pop()
+            if not pending:
+                return
             due = kernel.next_due()
             if due is None or due > until:
                 kernel.run(until)
@@ -410,4 +415,4 @@ class Lab:
 
     def uuid(self) -> str:
         """A fresh uuid, repeatable with the random seed."""
-        return str(uuids.UUID(int=self.random.getrandbits(128), version=4))
+        return uuid_text(self.random.getrandbits(128))

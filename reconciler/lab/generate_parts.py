@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import uuid as uuids
 from typing import Any
 
 from reconciler.lab.database import Record
 from reconciler.lab.rules import MIB
 from reconciler.lab.schema import SCHEMA, blank
-from reconciler.lab.wiretext import date
+from reconciler.lab.wiretext import date, uuid_text
 
 GIB = 1 << 30
 Tables = dict[str, dict[str, Record]]
@@ -24,7 +23,7 @@ class Builder:
 
     def uuid(self) -> str:
         """A fresh uuid."""
-        return str(uuids.UUID(int=self.rng.getrandbits(128), version=4))
+        return uuid_text(self.rng.getrandbits(128))
 
     def add(self, cls: str, **values: Any) -> str:
         """A record with these values, the rest at their defaults; its ref."""

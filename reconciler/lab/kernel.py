@@ -112,7 +112,8 @@ class Kernel:
 
     def after(self, delay: float, action: Callable[[], None]) -> None:
         """Run `action` `delay` seconds from now; equal times run in the order in which they were asked for."""
-        heapq.heappush(self._queue, (self.now + max(0.0, delay), next(self._order), action))
+        due = self.now + delay if delay > 0.0 else self.now
+        heapq.heappush(self._queue, (due, next(self._order), action))
 
     def event(self) -> Event:
         """A new event."""

@@ -394,16 +394,17 @@ def copy_record(cls: str, record: dict[str, Any]) -> dict[str, Any]:
     copied = dict(record)
     for name in containers(cls):
         value = copied.get(name)
-        if value is None:
-            continue
-        copied[name] = copy_value(value) if value else type(value)()
+        if value:
+            copied[name] = copy_value(value)
+        elif value is not None:
+            copied[name] = [] if value.__class__ is list else type(value)()
     return copied
 
 
 def copy_value(value: Any) -> Any:
     """A copy of any JSON-like value."""
     if isinstance(value, dict):
-        return {k: copy_value(v) for k, v in value.items()}
+        return {k: v if v.__class__ is str else copy_value(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [copy_value(v) for v in value]
+        return [v if v.__class__ is str else copy_value(v) for v in value]
     return value

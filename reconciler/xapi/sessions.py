@@ -7,6 +7,7 @@ one tool end another's session.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import uuid
 from collections.abc import Callable
@@ -21,13 +22,18 @@ LOGOUT_DEADLINE = 5.0
 """Seconds that a farewell may take: the server forgets idle sessions by itself."""
 
 
+@functools.cache
+def version() -> str:
+    """Our version; "dev" where nothing is installed. Read from disk once."""
+    try:
+        return metadata.version("xenrec")
+    except metadata.PackageNotFoundError:
+        return "dev"
+
+
 def originator(run: str | None = None) -> str:
     """Who we are in XAPI's session table: the tool, its version, and this run (or this process)."""
-    try:
-        version = metadata.version("xenrec")
-    except metadata.PackageNotFoundError:
-        version = "dev"
-    return f"xenrec/{version} {run or f'{os.getpid()}-{uuid.uuid4().hex[:8]}'}"
+    return f"xenrec/{version()} {run or f'{os.getpid()}-{uuid.uuid4().hex[:8]}'}"
 
 
 class XapiSession:

@@ -45,6 +45,7 @@ class Snapshot:
 
 
 _ADAPTER = TypeAdapter(Snapshot)
+_END = b',"format_version":%d}\n' % FORMAT_VERSION
 
 
 def save(snapshot: Snapshot, path: Path) -> None:
@@ -82,7 +83,8 @@ def load(path: Path) -> Snapshot:
     except OSError as error:
         raise SnapshotError(f"{path}: the snapshot cannot be read: {error.strerror}. {again}") from None
     try:
-        head = json.loads(data)
+        # What we wrote ends so, and the large file need not be parsed twice.
+        head = {"format_version": FORMAT_VERSION} if data.endswith(_END) else json.loads(data)
     except (ValueError, RecursionError):
         raise SnapshotError(f"{path}: not a snapshot: it is not JSON, or was cut short. {again}") from None
     version = head.get("format_version") if isinstance(head, dict) else None
@@ -97,6 +99,8 @@ def load(path: Path) -> Snapshot:
         return _ADAPTER.validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise SnapshotError(f"{path}: not a snapshot: it is not JSON, or was cut short. {again}") from None
         place = ".".join(str(p) for p in first["loc"])
         raise SnapshotError(f"{path}: damaged at {place}: {first['msg']}. {again}") from None
 

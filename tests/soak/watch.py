@@ -122,17 +122,21 @@ class Watch:
     def sample(self) -> None:
         """Before each call: which hosts answer us, which act as a master."""
         self.number += 1
-        sight = self.sight
-        for host in self.lab.hosts.values():
-            if self.answers(host):
-                sight.answers_since.setdefault(host.name, self.number)
-            else:
-                sight.answers_since.pop(host.name, None)
+        answers, acts = self.sight.answers_since, self.sight.acts_since
+        for name, host in self.lab.hosts.items():
             ts = host.toolstack
-            if ts is not None and ts.is_master and ts.api_up:
-                sight.acts_since.setdefault(host.name, self.number)
-            else:
-                sight.acts_since.pop(host.name, None)
+            if ts is None or not ts.api_up:
+                answers.pop(name, None)
+                acts.pop(name, None)
+                continue
+            if not self.answers(host):
+                answers.pop(name, None)
+            elif name not in answers:
+                answers[name] = self.number
+            if not ts.is_master:
+                acts.pop(name, None)
+            elif name not in acts:
+                acts[name] = self.number
 
     def share(self) -> float:
         """Share of the declared members that answer us."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 
 class Killed(BaseException):
     """The process died here."""
 
 
+@cache
 def changes(method: str) -> bool:
     """The method writes: to the database, to a host, or to a host's power."""
     if method.startswith("agent:"):

@@ -46,10 +46,13 @@ class LabPort:
         if self.after_call is not None:
             self.after_call(address, method, params)
 
+    def _send(self, address: str, method: str, params: Sequence[Json]) -> Reply:
+        return self.lab.request(address, method, params, source=self.source)
+
     def call(self, address: str, method: str, params: Sequence[Json], *, deadline: float) -> Json:
         """One call; raises XapiFailure or TransportFault."""
         self._before(address, method, params)
-        reply = self.lab.request(address, method, params, source=self.source)
+        reply = self._send(address, method, params)
         self.lab.settle([reply], self.lab.now + deadline)
         self._after(address, method, params)
         fault = _fault(reply, deadline)
@@ -69,7 +72,7 @@ class LabPort:
                 except Fault as fault:
                     answers[index] = Answer(None, fault)
                     continue
-                replies[index] = self.lab.request(ask.address, ask.method, ask.params, source=self.source)
+                replies[index] = self._send(ask.address, ask.method, ask.params)
             elif ask.kind == "tcp":
                 answers[index] = self._tcp(ask)
         pending = sorted((asks[i].deadline, i) for i in replies)
