@@ -1,0 +1,129 @@
+"""Where every item is while an answer is made: room and groups, step by step."""
+
+from __future__ import annotations
+
+from reconciler.core.place.problem import Answer, Cause, Move, Problem, groups_of
+
+
+class World:
+    """`at` is the host of each item, None while it is down. Every change keeps `free` and the groups' counts."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.free = [spot.free for spot in problem.spots]
+        self.at: list[int | None] = [item.here for item in problem.items]
+        self.names = [groups_of(item) for item in problem.items]
+        self.crowd: dict[str, dict[int, int]] = {group: {} for group in problem.groups}
+        for tie, host in problem.elsewhere.items():
+            self.crowd.setdefault(f"tie:{tie}", {})[host] = 1
+        for index, where in enumerate(self.at):
+            if where is not None:
+                self._count(index, where, 1)
+        self.moves: list[Move] = []
+        self.mobile = frozenset(i for i in problem.running if problem.items[i].movable and self._mobile(i))
+        """Running items that may be moved: those that yield, and those whose own hard wishes do not hold."""
+
+    def _mobile(self, index: int) -> bool:
+        return self.problem.items[index].yields or not self.content(index)
+
+    def _count(self, index: int, host: int, by: int) -> None:
+        for group in self.names[index]:
+            there = self.crowd[group]
+            there[host] = there.get(host, 0) + by
+            if not there[host]:
+                del there[host]
+
+    def joins(self, index: int, host: int) -> bool:
+        """The groups let it start on the host: apart from its like, where its group and its internal networks are."""
+        for group in self.names[index]:
+            there = self.crowd[group]
+            if group.startswith("apart:"):
+                if host in there:
+                    return False
+            elif there and host not in there and not group.startswith("spread:"):
+                return False
+        return True
+
+    def takes(self, index: int, host: int) -> bool:
+        """The host can take it now, for a start."""
+        item = self.problem.items[index]
+        return host in item.can and host in item.may and self.free[host] >= item.need and self.joins(index, host)
+
+    def passes(self, index: int, host: int) -> bool:
+        """Its move there is allowed by every hard wish that holds now: a VM that is outside of what it may use can go
+        through another such host, and never beside one that it must be apart from."""
+        item, where = self.problem.items[index], self.at[index]
+        if where is None or host == where or index not in self.mobile or host not in item.can:
+            return False
+        if host not in item.may and where in item.may:
+            return False
+        return not (item.apart and host in self.crowd[f"apart:{item.apart}"])
+
+    def moves_to(self, index: int, host: int) -> bool:
+        """Its move there is allowed, and there is room for it while the source still holds it."""
+        return self.passes(index, host) and self.free[host] >= self.problem.items[index].need
+
+    def start(self, index: int, host: int) -> None:
+        """Start it there."""
+        self.at[index] = host
+        self.free[host] -= self.problem.items[index].need
+        self._count(index, host, 1)
+
+    def stop(self, index: int) -> None:
+        """Take it from where it is: the opposite of `start`, and a running item shut down."""
+        where = self.at[index]
+        assert where is not None
+        self.at[index] = None
+        self.free[where] += self._weight(index, where)
+        self._count(index, where, -1)
+
+    def move(self, index: int, host: int, cause: Cause, beneficiary: int | None = None) -> None:
+        """Move a running item."""
+        where = self.at[index]
+        assert where is not None
+        self._shift(index, where, host)
+        self.moves.append(Move(index, where, host, cause, beneficiary))
+
+    def place(self, index: int, host: int) -> None:
+        """Have a running item there, whatever lies between."""
+        where = self.at[index]
+        assert where is not None
+        self._shift(index, where, host)
+
+    def undo(self) -> None:
+        """Take the last move back."""
+        last = self.moves.pop()
+        self._shift(last.item, last.target, last.source)
+
+    def _weight(self, index: int, where: int) -> int:
+        """What it takes there: what it holds where it ran from the beginning, else as much as is reserved for it."""
+        item = self.problem.items[index]
+        return item.held if where == item.here else item.need
+
+    def _shift(self, index: int, source: int, target: int) -> None:
+        self.free[source] += self._weight(index, source)
+        self.free[target] -= self._weight(index, target)
+        self._count(index, source, -1)
+        self._count(index, target, 1)
+        self.at[index] = target
+
+    def content(self, index: int) -> bool:
+        """Every hard wish of a running item holds where it is."""
+        item, where = self.problem.items[index], self.at[index]
+        if where is None or where not in item.may:
+            return False
+        if item.together and len(self.crowd[f"together:{item.together}"]) > 1:
+            return False
+        return not (item.apart and self.crowd[f"apart:{item.apart}"].get(where, 0) > 1)
+
+
+def replayed(problem: Problem, answer: Answer) -> World:
+    """The world after an answer."""
+    world = World(problem)
+    for gone in answer.shed:
+        world.stop(gone.item)
+    for move in answer.moves:
+        world.move(move.item, move.target, move.cause, move.beneficiary)
+    for index, host in answer.starts:
+        world.start(index, host)
+    return world
