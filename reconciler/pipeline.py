@@ -11,7 +11,16 @@ from pathlib import Path
 from reconciler.core.checker import check_plan
 from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import fence_command
-from reconciler.core.evidence import BmcPower, Certificate, CertificateKind, Incident, LoginAnswer, Survey, Verdict
+from reconciler.core.evidence import (
+    BmcPower,
+    Certificate,
+    CertificateKind,
+    Incident,
+    LoginAnswer,
+    Survey,
+    Testimony,
+    Verdict,
+)
 from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back
 from reconciler.core.judge import uuid_of
 from reconciler.core.lease import Lease, leases
@@ -20,7 +29,7 @@ from reconciler.core.model import PoolState
 from reconciler.core.obligations import standing
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
-from reconciler.core.port import Fault, Port, Sessions
+from reconciler.core.port import Fault, Port, Session, Sessions
 from reconciler.core.stopped import Stopped, answering, newly_stopped, still_stopped
 from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
 from reconciler.core.words import address_host, utc
@@ -60,6 +69,8 @@ class Look:
     fault: Fault | None = None
     pauses: tuple[Pause, ...] = ()
     stops: tuple[Stopped, ...] = ()
+    realms: Mapping[str, PoolState] = field(default_factory=dict)
+    """The pool as each of several masters tells it, by the master's name; without those that could not be read."""
 
 
 @dataclass
@@ -154,9 +165,10 @@ class Reconciler:
                 state = self._read(masters[0].address)
             except Fault as error:
                 fault = error
+        realms = self._realms(masters, expected) if len(masters) > 1 else {}
         pauses = self.folder.memory.pauses(now=now)
         stops = self._stops(last_known, state, seen, remember=remember)
-        self.look = Look(now, seen, state, last_known, certificates, incident, fault, pauses, stops)
+        self.look = Look(now, seen, state, last_known, certificates, incident, fault, pauses, stops, realms)
         if state is not None and remember:
             snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
         return self.look
@@ -181,9 +193,24 @@ class Reconciler:
     def _read(self, address: str) -> PoolState:
         session = self.sessions.login(address)
         try:
-            return read_pool(session, now=self.port.now())
+            return self._read_with(session)
         finally:
             session.close()
+
+    def _read_with(self, session: Session) -> PoolState:
+        return read_pool(session, now=self.port.now())
+
+    def _realms(self, masters: Iterable[Testimony], expected: str | None) -> dict[str, PoolState]:
+        """What each of several masters of our pool has in its own database."""
+        found = {}
+        for t in masters:
+            if t.pool_uuid is None or expected not in (None, t.pool_uuid):
+                continue
+            try:
+                found[t.name] = self._read(t.address)
+            except Fault as error:
+                log.warning("the database of %s could not be read: %s", t.name, error)
+        return found
 
     def last_known(self) -> PoolState | None:
         """The pool as it was last read from this machine."""
@@ -212,6 +239,8 @@ class Reconciler:
             incident=look.incident,
             allowance=replace(self.allowance, pauses=look.pauses, stops=look.stops),
             failback=self.failback,
+            obligations=self.folder.memory.obligations(),
+            realms=look.realms,
         )
         for judged in plan.diagnosis.members:
             if judged.voided is not None:
@@ -263,6 +292,8 @@ class Reconciler:
             now=self.port.now(),
             limit=self.allowance.level(self.wanted),
             spent=self.allowance.spent,
+            realms=self.look.realms,
+            yields=self.allowance.yields,
         )
         return "; ".join(found)
 
@@ -357,6 +388,8 @@ class Reconciler:
             fencer=self.fencer,
             tasks_for=lambda session: XapiTasks(self.port, session),
             survey=self.survey,
+            read=self._read_with,
+            yields=self.allowance.yields,
             progress=tell,
             run_id=self.run,
             plan=plan,

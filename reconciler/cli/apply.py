@@ -18,6 +18,7 @@ from reconciler.cli.common import (
     SignersOption,
     StateOption,
     Stop,
+    YieldOption,
     fail,
     load,
     note,
@@ -28,6 +29,7 @@ from reconciler.cli.common import (
     stop_words,
     troubles,
     wanted_of,
+    yielding,
 )
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.plan import Format, read_file, show_plan, summary
@@ -55,6 +57,7 @@ def apply(
         typer.Option("--attest-dead", metavar="HOST", help="You saw that HOST is powered off: you will type its name."),
     ] = None,
     failback: Annotated[bool, typer.Option("--failback", help="Hand mastership back to the declared master.")] = False,
+    gives_way: YieldOption = None,
     max_actions: MaxActionsOption = None,
     form: Annotated[Format, typer.Option("--format", help="text, json or markdown.")] = Format.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what was left alone, and why.")] = False,
@@ -72,6 +75,8 @@ def apply(
     try:
         if unattended and attest_dead:
             raise Stop(Exit.USAGE, "--attest-dead is a person's word, and --unattended means that nobody is there")
+        if unattended and gives_way:
+            raise Stop(Exit.USAGE, "--yield is a person's word, and --unattended means that nobody is there")
         if form not in (Format.TEXT, Format.JSON, Format.MARKDOWN):
             raise Stop(Exit.USAGE, f"apply has no format {form}", "use text, json or markdown")
         saved = _saved(path) if repo is None or Path(path).is_file() else None
@@ -81,6 +86,8 @@ def apply(
             found = load(path, repo, revision, signed=signed, signers=signers)
         if attest_dead and len(found) > 1:
             raise Stop(Exit.USAGE, "--attest-dead is about one pool", "name one manifest")
+        if gives_way and len(found) > 1:
+            raise Stop(Exit.USAGE, "--yield is about one pool", "name one manifest")
         if not (yes or unattended or saved) and not s.interactive:
             raise Stop(
                 Exit.USAGE,
@@ -102,7 +109,9 @@ def apply(
                     failback=failback,
                     progress=board.event,
                 )
-                rec.allowance = replace(rec.allowance, max_actions=max_actions)
+                rec.allowance = replace(
+                    rec.allowance, max_actions=max_actions, yields=yielding(wanted, gives_way or ())
+                )
                 with rec.folder.lock(run=rec.run, since=rec.port.now()):
                     if attest_dead:
                         _attest(rec, attest_dead, s)
@@ -201,7 +210,7 @@ def _one(
     if saved is not None and saved.fingerprint != plan.fingerprint:
         moved = moved_facts(saved, plan)
         told = "\n".join(f"  {fact}" for fact in moved) or (
-            "  no fact, but the actions: were --failback or --unattended given to one of plan and apply only?"
+            "  no fact, but the actions: were --failback, --yield or --unattended given to one of plan and apply only?"
         )
         raise Stop(
             Exit.ERROR,

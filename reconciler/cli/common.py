@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,16 @@ def one(path: str, repo: Path | None = None, revision: str = "HEAD") -> Wanted:
     return wanted_of(found[0])
 
 
+YieldOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--yield",
+        metavar="HOST",
+        help="HOST gives way, as a second master or with copies of VMs that run elsewhere: they are killed.",
+    ),
+]
+
+
 def reconciler(
     wanted: Wanted,
     state: Path | None,
@@ -118,6 +128,15 @@ def reconciler(
     """All rooms for one pool over the real outside. Raises Stop."""
     with troubles():
         return rooms.open_pool(wanted, state, attended=attended, failback=failback, progress=progress)
+
+
+def yielding(wanted: Wanted, hosts: Iterable[str]) -> frozenset[str]:
+    """The hosts of --yield, each a declared member. Raises Stop."""
+    found = frozenset(hosts)
+    for host in sorted(found):
+        if wanted.member(host) is None:
+            raise Stop(Exit.USAGE, f"--yield {host}: no member of that name is declared in {wanted.source}")
+    return found
 
 
 _EXITS = {
@@ -157,7 +176,6 @@ _SITUATIONS = {
     Situation.DENIED: Exit.DENIED,
     Situation.CUT_OFF: Exit.UNAVAILABLE,
     Situation.STRANGER: Exit.ERROR,
-    Situation.TWO_MASTERS: Exit.PARTIAL,
 }
 
 

@@ -20,6 +20,7 @@ from reconciler.cli.common import (
     SignersOption,
     StateOption,
     Stop,
+    YieldOption,
     fail,
     load,
     note,
@@ -30,6 +31,7 @@ from reconciler.cli.common import (
     stop_words,
     troubles,
     wanted_of,
+    yielding,
 )
 from reconciler.cli.exits import Exit, worst
 from reconciler.core.model import PoolState
@@ -163,6 +165,7 @@ def plan(
     unattended: Annotated[
         bool, typer.Option("--unattended", help="Plan with the limits of an unattended run.")
     ] = False,
+    gives_way: YieldOption = None,
     max_actions: MaxActionsOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what was left alone, and why.")] = False,
     repo: RepoOption = None,
@@ -179,8 +182,10 @@ def plan(
         found = load(path, repo, revision, signed=signed, signers=signers)
         if max_actions is not None and snapshot:
             raise Stop(Exit.USAGE, "--max-actions is about a run, and --snapshot plans without one", "leave one out")
-        if len(found) > 1 and (out or snapshot):
-            raise Stop(Exit.USAGE, "--out and --snapshot are about one pool", "name one manifest")
+        if gives_way and snapshot:
+            raise Stop(Exit.USAGE, "--yield needs what several masters say, and --snapshot holds one", "leave one out")
+        if len(found) > 1 and (out or snapshot or gives_way):
+            raise Stop(Exit.USAGE, "--out, --snapshot and --yield are about one pool", "name one manifest")
     except Stop as stop:
         fail(stop)
     codes = []
@@ -189,7 +194,13 @@ def plan(
             with troubles():
                 wanted = wanted_of(loaded)
                 made, state = _make(
-                    wanted, snapshot, state_dir, failback=failback, unattended=unattended, most=max_actions
+                    wanted,
+                    snapshot,
+                    state_dir,
+                    failback=failback,
+                    unattended=unattended,
+                    most=max_actions,
+                    yields=yielding(wanted, gives_way or ()),
                 )
                 if out is not None:
                     _write(out, made)
@@ -211,10 +222,11 @@ def _make(
     failback: bool,
     unattended: bool,
     most: int | None,
+    yields: frozenset[str],
 ) -> tuple[Plan, PoolState | None]:
     if snapshot is None:
         rec = reconciler(wanted, state_dir, failback=failback, attended=not unattended)
-        rec.allowance = replace(rec.allowance, max_actions=most)
+        rec.allowance = replace(rec.allowance, max_actions=most, yields=yields)
         look = rec.observe()
         return rec.plan_of(look), look.state or look.last_known
     return rooms.plan_capture(wanted, snapshot, failback=failback, attended=not unattended)

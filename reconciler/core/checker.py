@@ -7,7 +7,7 @@ planned again from what is read, and judged then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -36,6 +36,8 @@ class _World:
     state: PoolState | None
     proved: set[str]
     limit: Level
+    realms: Mapping[str, PoolState] = field(default_factory=dict)
+    yields: frozenset[str] = frozenset()
     struck: set[str] = field(default_factory=set)
     where: dict[Ref, Ref | None] = field(default_factory=dict)
     power: dict[Ref, PowerState] = field(default_factory=dict)
@@ -78,13 +80,16 @@ def check_plan(
     now: float,
     limit: Level,
     spent: frozenset[str] = frozenset(),
+    realms: Mapping[str, PoolState] | None = None,
+    yields: frozenset[str] = frozenset(),
 ) -> tuple[str, ...]:
     """Every rule that a step of the plan breaks, as sentences; () when the plan may be performed.
 
-    `limit` is the highest level of this run, `spent` the hosts that it already struck.
+    `limit` is the highest level of this run, `spent` the hosts that it already struck, `realms` the pool as each of
+    several masters has it, `yields` the hosts of which a person said that they give way.
     """
     proved = {c.host for c in certificates if c.pool == wanted.name and c.issued_at - 1.0 <= now < c.expires_at}
-    world = _World(wanted, survey, state, proved, limit, struck=set(spent))
+    world = _World(wanted, survey, state, proved, limit, realms or {}, yields, struck=set(spent))
     found: list[str] = []
     done: set[str] = set()
     for stage in plan.stages:
@@ -110,6 +115,8 @@ def _broken(action: Action, world: _World, done: set[str]) -> list[str]:
         why += _strike(action, world)
     elif action.verb is Verb.PROMOTE:
         why += _promotion(action, world)
+    elif action.verb is Verb.FOLLOW:
+        why += _giving_way(action, world)
     elif action.verb is Verb.RECOVER_MEMBERS:
         masters = [t for t in world.survey.testimonies if t.login is LoginAnswer.MASTER]
         if len(masters) > 1 or (
@@ -163,6 +170,60 @@ def _promotion(action: Action, world: _World) -> list[str]:
     if answering < world.wanted.policy.brake.min_healthy * len(world.survey.testimonies):
         why.append("fewer members answer than policy.brake.minHealthy asks for")
     return why
+
+
+def _giving_way(action: Action, world: _World) -> list[str]:
+    """A second master is demoted beside a master that answers, at a person's word or where nothing runs on it, and
+    whatever dies of it is said."""
+    name, winner = action.target.name, action.to.name if action.to is not None else ""
+    why = []
+    for who in (name, winner):
+        t = world.testimony(who)
+        if t is None or t.login is not LoginAnswer.MASTER:
+            why.append(f"{who or 'nobody'} does not accept logins as master")
+    if name == winner:
+        why.append("it can't follow itself")
+    behind = {who: [t.name for t in world.survey.testimonies if _obeys(t, who, world)] for who in (name, winner)}
+    theirs, ours = world.realms.get(name), world.realms.get(winner)
+    running = _running(theirs, {name, *behind[name]}, world) if theirs is not None else []
+    if name not in world.yields:
+        if behind[name] and not behind[winner]:
+            why.append(f"{behind[name][0]} follows it and nobody follows {winner}")
+        if theirs is None:
+            why.append("nobody knows what runs on it")
+        why += [f"it runs {vm.name}, and nobody said that it gives way" for vm, _ in running]
+    if ours is not None:
+        if ours.pool.ha_enabled:
+            why.append("XAPI's own HA is on")
+        said = {d.uuid for d in action.kills}
+        places = {vm.uuid: ours.hosts.get(vm.resident_on or "") for vm in ours.vms.values()}
+        for vm, host in running:
+            place = places.get(vm.uuid)
+            dies = vm.uuid not in places or (place is not None and place.uuid != host.uuid)
+            if dies and vm.uuid not in said:
+                why.append(f"it does not say that it kills {vm.name}")
+    return why
+
+
+def _obeys(t: Testimony, who: str, world: _World) -> bool:
+    member = next((m for m in world.wanted.members if m.name == who), None)
+    return (
+        member is not None
+        and t.login is LoginAnswer.SLAVE
+        and t.follows in (member.address, member.address.rsplit(":", 1)[0])
+    )
+
+
+def _running(state: PoolState, names: set[str], world: _World) -> list[tuple[Vm, Host]]:
+    """The guests that a database has running on these members, with their hosts."""
+    found = []
+    for vm in state.vms.values():
+        host = state.hosts.get(vm.resident_on or "")
+        if not vm.is_guest or host is None or vm.power_state not in (PowerState.RUNNING, PowerState.PAUSED):
+            continue
+        if world.member_name(host) in names:
+            found.append((vm, host))
+    return found
 
 
 def _wish(vm: Vm, wanted: Wanted) -> VmWish | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
+from reconciler.core.draft import apply_command, attest_command, plan_command
 from reconciler.core.evidence import (
     Certificate,
     Diagnosis,
@@ -14,13 +14,17 @@ from reconciler.core.evidence import (
     Situation,
     Survey,
     Testimony,
+    Tie,
     Verdict,
 )
 from reconciler.core.judge import judge_member, told_by_others, uuid_of
 from reconciler.core.masterless import masterless
 from reconciler.core.model import PoolState
+from reconciler.core.obligations import Obligation
+from reconciler.core.rivals import followers, replaced, rule
+from reconciler.core.ties import ties_of
 from reconciler.core.wanted import Wanted
-from reconciler.core.words import address_host, count, names
+from reconciler.core.words import address_host, names, utc
 
 
 def diagnose(
@@ -31,8 +35,11 @@ def diagnose(
     now: float,
     known: PoolState | None = None,
     incident: Incident | None = None,
+    obligations: Sequence[Obligation] = (),
+    yields: frozenset[str] = frozenset(),
 ) -> Diagnosis:
-    """Who manages the pool, and the verdict on every member. `known` is the pool as read now or last known."""
+    """Who manages the pool, and the verdict on every member. `known` is the pool as read now or last known;
+    `obligations` are promotions that are not settled, `yields` the hosts of which a person said that they give way."""
     called = {address_host(m.address): m.name for m in wanted.members}
     ours = [c for c in certificates if c.pool == wanted.name]
     judged = tuple(
@@ -59,18 +66,7 @@ def diagnose(
             remedy="correct the member's address, or spec.uuid if the pool was made anew",
         )
     if len(masters) > 1:
-        followers = Counter(t.follows for t in survey.testimonies if t.login is LoginAnswer.SLAVE)
-        told = "; ".join(
-            f"{m.name} is followed by {count(followers[address_host(m.address)], 'member')}" for m in masters
-        )
-        word = "both" if len(masters) == 2 else "all"
-        return Diagnosis(
-            Situation.TWO_MASTERS,
-            f"{names(m.name for m in masters)} {word} accept logins as master: {told}. "
-            "Each starts VMs from its own database, so one VM may run twice",
-            judged,
-            remedy=_two_masters_remedy([m for m in masters if followers[address_host(m.address)]]),
-        )
+        return _two_masters(wanted, survey, judged, incident, obligations, yields)
     rejected = [t for t in survey.testimonies if t.login is LoginAnswer.REJECTED]
     if rejected and not masters:
         return Diagnosis(
@@ -79,26 +75,87 @@ def diagnose(
             judged,
             remedy="check connection.username and where connection.password comes from",
         )
+    if masters and (one := _deposed(masters[0], ties_of(wanted, survey), judged, incident, obligations, yields)):
+        return _deposed_words(wanted, one, judged, ties_of(wanted, survey))
     if masters:
         return _managed(wanted, survey, judged, masters[0])
     return masterless(wanted, survey, judged, known=known, incident=incident, now=now)
 
 
-def _two_masters_remedy(followed: Sequence[Testimony]) -> str:
-    """What a person may do about two masters; nothing that xenrec would do itself."""
-    rest = (
-        "The other one becomes its member, and when it resynchronises its copies of VMs that this one has elsewhere "
-        "are killed"
+def _two_masters(
+    wanted: Wanted,
+    survey: Survey,
+    judged: tuple[Judged, ...],
+    incident: Incident | None,
+    obligations: Sequence[Obligation],
+    yields: frozenset[str],
+) -> Diagnosis:
+    ties = ties_of(wanted, survey)
+    masters = tuple(t.member for t in ties if t.login is LoginAnswer.MASTER)
+    told = "; ".join(
+        f"{m} is followed by {names(behind) if (behind := followers(ties, m)) else 'nobody'}" for m in masters
     )
-    if len(followed) == 1:
-        right = followed[0]
-        return (
-            f"start and move nothing until there is one. {rest}. If {right.name}, whom members follow, is the right "
-            f"one: ssh root@{address_host(right.address)} xe pool-recover-slaves"
+    ruling = rule(ties, incident=incident, obligations=obligations, yields=yields)
+    if ruling.right is not None:
+        which = f"{ruling.right} is the pool's: {ruling.why}"
+        others = [m for m in masters if m != ruling.right]
+        remedy = f"start and move nothing until {names(others)} follows it: {plan_command(wanted)}"
+    else:
+        which = f"which is the pool's can't be told: {ruling.why}"
+        remedy = (
+            f"start and move nothing; look which of them has the newest work, and say which gives way: "
+            f"{apply_command(wanted, '--yield', masters[0])}"
         )
-    return (
-        f"start and move nothing until there is one. Decide which is right, then on that host only: "
-        f"xe pool-recover-slaves. {rest}"
+    return Diagnosis(
+        Situation.TWO_MASTERS,
+        f"{names(masters)} {'both' if len(masters) == 2 else 'all'} accept logins as master: {told}. Each starts VMs "
+        f"from its own database, so one VM may run twice; {which}",
+        judged,
+        remedy=remedy,
+        masters=masters,
+        right=ruling.right,
+        ties=ties,
+    )
+
+
+def _deposed(
+    master: Testimony,
+    ties: Sequence[Tie],
+    judged: Sequence[Judged],
+    incident: Incident | None,
+    obligations: Sequence[Obligation],
+    yields: frozenset[str],
+) -> Obligation | None:
+    """The promotion by which the only host that accepts logins was replaced, while the one promoted is not to be seen:
+    an old master that comes back then stays master, with the database of that time (sheet §2.9). None where a member
+    follows it, where the promoted one follows a master again, or is proved dead and a person said that it gives way."""
+    if followers(ties, master.name):
+        return None
+    for one in reversed(replaced(incident, obligations)):
+        if one.host != master.name:
+            continue
+        successor = next((t for t in ties if t.member == one.master), None)
+        dead = any(j.name == one.master and j.verdict is Verdict.DEAD for j in judged)
+        if successor is None or successor.follows or (dead and one.master in yields):
+            return None
+        return one
+    return None
+
+
+def _deposed_words(wanted: Wanted, one: Obligation, judged: tuple[Judged, ...], ties: tuple[Tie, ...]) -> Diagnosis:
+    astray = [t.member for t in ties if t.follows == one.master]
+    behind = f", and {names(astray)} {'follows' if len(astray) == 1 else 'follow'} that one" if astray else ""
+    return Diagnosis(
+        Situation.DEPOSED,
+        f"only {one.host} accepts logins, and it is no longer the pool's master: {one.master} was promoted in its "
+        f"place at {utc(one.since)}{behind}. {one.host} knows nothing of what happened since: a VM that it starts may "
+        "run already, and a host that joins it kills the VMs that it does not know",
+        judged,
+        remedy=f"start and move nothing; bring {one.master} back, and {one.host} becomes its member by itself when its "
+        f"toolstack restarts; if {one.master} is gone for good, prove that it is dead: "
+        f"{attest_command(wanted, one.master)} and then give the office back with "
+        f"{apply_command(wanted, '--yield', one.master)}",
+        ties=ties,
     )
 
 
@@ -117,7 +174,19 @@ def _managed(wanted: Wanted, survey: Survey, judged: tuple[Judged, ...], master:
         why += f"; {names(t.name for t in astray)} still " + ("follows" if len(astray) == 1 else "follow") + " another"
     if untrusted := [t.name for t in survey.testimonies if t.login is LoginAnswer.UNTRUSTED]:
         why += f"; the certificate of {names(untrusted)} is not the one that the manifest trusts"
-    return Diagnosis(Situation.MANAGED, why, judged, master=master.name, astray=tuple(t.name for t in astray))
+    rejecting = [t.name for t in survey.testimonies if t.login is LoginAnswer.REJECTED]
+    if rejecting:
+        why += f"; {names(rejecting)} rejects our login, as only a master does: it may be a second one"
+    if astray and not followers(ties_of(wanted, survey), master.name):
+        why += f". {master.name} is a master that nobody follows"
+    return Diagnosis(
+        Situation.MANAGED,
+        why,
+        judged,
+        master=master.name,
+        astray=tuple(t.name for t in astray),
+        ties=ties_of(wanted, survey) if astray else (),
+    )
 
 
 def _same_host(wanted: Wanted, master: Testimony, follows: str) -> bool:

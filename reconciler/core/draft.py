@@ -49,6 +49,11 @@ def apply_command(wanted: Wanted, *options: str) -> str:
     return " ".join(["xenrec apply", wanted.argument, *options])
 
 
+def plan_command(wanted: Wanted) -> str:
+    """The command that shows what would be done."""
+    return f"xenrec plan {wanted.argument}"
+
+
 def toolstack_command(stand: Stand) -> str:
     """How to restart a host's toolstack."""
     return f"ssh root@{stand.host.address} xe-toolstack-restart"

@@ -134,13 +134,29 @@ class Judged:
     """A certificate that a sign of life made void."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """Whom a member says that it follows: a declared member's name, else an address, "" where it does not say."""
+
+    member: str
+    follows: str
+    login: LoginAnswer
+
+    @property
+    def answers(self) -> bool:
+        """A living XAPI answered."""
+        return self.login in ANSWERING
+
+
 class Situation(StrEnum):
     """Who manages the pool."""
 
     MANAGED = "managed"  # exactly one host accepts logins as master
     BOOTING = "booting"  # a promotion was sent, or a member follows a master that is starting
     LOST = "lost"  # nobody accepts logins and at least one member answers
+    TANGLED = "tangled"  # nobody accepts logins, and the members follow one another or different hosts
     TWO_MASTERS = "two-masters"
+    DEPOSED = "deposed"  # the only host that accepts logins was replaced, and its successor is not to be seen
     CUT_OFF = "cut-off"  # too few members answer: it is we
     DENIED = "denied"  # members answer but reject us
     STRANGER = "stranger"  # what answers is another pool
@@ -160,6 +176,12 @@ class Diagnosis:
     remedy: str = ""
     astray: tuple[str, ...] = ()
     """When MANAGED: names of members that follow another address than the acting master's."""
+    masters: tuple[str, ...] = ()
+    """When TWO_MASTERS: names of all that accept logins as master of this pool."""
+    right: str | None = None
+    """When TWO_MASTERS: which of them is the pool's. None where neither followers, promotions nor a person tell."""
+    ties: tuple[Tie, ...] = ()
+    """Who follows whom, where that is not as it should be."""
 
     def of(self, name: str) -> Judged | None:
         """The verdict on the member of that name."""

@@ -28,6 +28,8 @@ class Allowance:
     used: int = 0
     pauses: tuple[Pause, ...] = ()
     stops: tuple[Stopped, ...] = ()
+    yields: frozenset[str] = frozenset()
+    """Hosts of which a person said that they give way: as a second master, or with copies of VMs that run elsewhere."""
 
     def level(self, wanted: Wanted) -> Level:
         """The highest level of this run."""

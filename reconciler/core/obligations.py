@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.evidence import Diagnosis, LoginAnswer, Situation, Survey
+from reconciler.core.evidence import Diagnosis, LoginAnswer, Situation, Survey, Verdict
 from reconciler.core.model import PoolState
 from reconciler.core.wanted import Wanted
 from reconciler.core.words import address_host, utc
@@ -33,6 +33,15 @@ class Standing:
     words: str
 
 
+def _gave_way(one: Obligation, survey: Survey, diagnosis: Diagnosis) -> bool:
+    """The promoted one is a member again, certified dead, or not declared any more. One that is only silent may come
+    back as the pool's master, with all that happened since."""
+    successor, judged = survey.of(one.master), diagnosis.of(one.master)
+    if successor is None or judged is None or judged.verdict is Verdict.DEAD:
+        return True
+    return successor.login is LoginAnswer.SLAVE and one.master not in diagnosis.astray
+
+
 def standing(
     one: Obligation, wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState | None
 ) -> Standing:
@@ -43,7 +52,7 @@ def standing(
     managed = diagnosis.situation is Situation.MANAGED
     acting = next((o for o in survey.testimonies if o.name == diagnosis.master), None) if managed else None
     if acting is not None and t is not None:
-        if t.name == acting.name:
+        if t.name == acting.name and _gave_way(one, survey, diagnosis):
             return Standing(one, f"{one.host} is the pool's only master", "")
         if t.login is LoginAnswer.SLAVE and one.host not in diagnosis.astray and t.follows:
             return Standing(one, f"{one.host} follows {acting.name}", "")

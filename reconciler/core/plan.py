@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.evidence import Certificate, Diagnosis, Situation
+from reconciler.core.fates import Doomed
 from reconciler.core.wanted import Level
 
 
@@ -15,6 +16,7 @@ class Verb(StrEnum):
     FENCE = "fence"
     PROMOTE = "promote"
     AWAIT_MASTER = "await-master"  # observe a promotion that was already sent
+    FOLLOW = "follow"  # a host that acts as a second master is told to follow the right one
     RECOVER_MEMBERS = "recover-members"
     AWAIT_MEMBERS = "await-members"  # wait until all that answer have rejoined, without a call that writes
     DECLARE_DEAD = "declare-dead"
@@ -34,6 +36,7 @@ SIGNS = {
     Verb.FENCE: "!",
     Verb.PROMOTE: "^",
     Verb.AWAIT_MASTER: "^",
+    Verb.FOLLOW: "^",
     Verb.RECOVER_MEMBERS: "^",
     Verb.AWAIT_MEMBERS: "^",
     Verb.DECLARE_DEAD: "!",
@@ -53,6 +56,7 @@ LEVELS = {
     Verb.FENCE: Level.CROWN,
     Verb.PROMOTE: Level.CROWN,
     Verb.AWAIT_MASTER: Level.OBSERVE,
+    Verb.FOLLOW: Level.CROWN,
     Verb.RECOVER_MEMBERS: Level.CROWN,
     Verb.AWAIT_MEMBERS: Level.OBSERVE,
     Verb.DECLARE_DEAD: Level.BURY,
@@ -102,6 +106,8 @@ class Action:
     follows: tuple[str, ...] = ()
     via: str = ""
     source: Thing | None = None
+    kills: tuple[Doomed, ...] = ()
+    """Running VMs that the step kills, as far as that can be known."""
 
     @property
     def id(self) -> str:
@@ -201,6 +207,8 @@ class Plan:
     """(thing, field by field difference) for people; made with deepdiff, only where objects differ."""
     failback: bool = False
     """It was made with the word that the hand-over waits for: apply needs it, too."""
+    yields: tuple[str, ...] = ()
+    """Hosts of which a person said that they give way (--yield): apply needs it, too."""
     reminders: tuple[str, ...] = ()
     """Those of the notes that outlive runs: open obligations, pauses, freeze windows, other runs."""
 

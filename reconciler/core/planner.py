@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.core.diagnose import diagnose
@@ -14,10 +14,12 @@ from reconciler.core.guard import ATTENDED, Allowance, restrain
 from reconciler.core.judge import brake_reason
 from reconciler.core.limits import grace_left, others_words
 from reconciler.core.model import PoolState
+from reconciler.core.obligations import Obligation
 from reconciler.core.plan import Action, Fact, Plan, Stage, Verb
 from reconciler.core.regain import forecast_pool, plan_regain
 from reconciler.core.restore import Restore, plan_restore
 from reconciler.core.rights import cannot_ask
+from reconciler.core.rivals import plan_rivals
 from reconciler.core.wanted import VmWish, Wanted
 from reconciler.core.words import count, utc
 
@@ -33,11 +35,23 @@ def make_plan(
     incident: Incident | None = None,
     allowance: Allowance = ATTENDED,
     failback: bool = False,
+    obligations: Sequence[Obligation] = (),
+    realms: Mapping[str, PoolState] | None = None,
 ) -> Plan:
     """The plan for what is known now. `state` is the pool as its acting master tells it, None when there is none;
-    `last_known` the pool as it was last read, for forecasts."""
+    `last_known` the pool as it was last read, for forecasts; `obligations` promotions that are not settled; `realms`
+    the pool as each of several masters tells it, by the master's name."""
     known = state or last_known
-    diagnosis = diagnose(wanted, survey, certificates, now=now, known=known, incident=incident)
+    diagnosis = diagnose(
+        wanted,
+        survey,
+        certificates,
+        now=now,
+        known=known,
+        incident=incident,
+        obligations=obligations,
+        yields=allowance.yields,
+    )
     plan = Plan(
         pool=wanted.name,
         pool_uuid=known.pool.uuid if known else (wanted.uuid or ""),
@@ -49,13 +63,27 @@ def make_plan(
         digest=wanted.digest,
         commit=wanted.commit,
         failback=failback,
+        yields=tuple(sorted(allowance.yields)),
         notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes) + cannot_ask(wanted, survey),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
         plan = _managed(plan, wanted, survey, state, allowance, failback=failback)
     elif diagnosis.situation in (Situation.LOST, Situation.BOOTING):
         plan = _lost(plan, wanted, survey, last_known, incident, allowance)
+    elif diagnosis.situation is Situation.TWO_MASTERS:
+        plan = _two_masters(plan, wanted, survey, realms or {}, allowance)
     return _with_facts(plan, survey, state)
+
+
+def _two_masters(
+    plan: Plan, wanted: Wanted, survey: Survey, realms: Mapping[str, PoolState], allowance: Allowance
+) -> Plan:
+    draft = plan_rivals(wanted, plan.diagnosis, realms, allowance.yields)
+    state = realms.get(plan.diagnosis.right or "")
+    brake = brake_reason(wanted, survey)
+    restrain(wanted, draft, allowance, state=state, wishes={}, brake=brake, now=plan.made_at, known=state)
+    stages = (Stage("regain", tuple(draft.actions)),) if draft.actions else ()
+    return replace(plan, stages=stages, withheld=tuple(draft.withheld), notes=plan.notes + tuple(draft.notes))
 
 
 def _wishes(restore: Restore, state: PoolState) -> dict[str, VmWish]:

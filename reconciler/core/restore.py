@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.bury import Doubt, doubts, plan_burials
 from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
-from reconciler.core.draft import Draft, apply_command, enable_remedy, toolstack_command
+from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room
@@ -181,7 +181,7 @@ def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolStat
             draft.hold(
                 action,
                 f"{names(s.thing.name for s in elsewhere)} {verb} another master, so there are two masters",
-                "decide which is right, then on that host only: xe pool-recover-slaves",
+                f"declare the host that they follow under spec.members, then: {plan_command(wanted)}",
             )
             return ()
         return (action,)

@@ -14,7 +14,7 @@ from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import names
 from reconciler.execute.desk import NULL, Desk, MasterLost, same_address
 from reconciler.execute.faults import Explained, explain
-from reconciler.execute.needs import Event, Fencer, Journal, Progress, Store, SurveyAgain, TasksFor
+from reconciler.execute.needs import Event, Fencer, Journal, Progress, ReadPool, Store, SurveyAgain, TasksFor
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,13 @@ class Bench:
     fencer: Fencer
     tasks_for: TasksFor
     survey: SurveyAgain
+    read: ReadPool
     progress: Progress
     run_id: str
     plan: Plan
     master: str | None = None
+    yields: frozenset[str] = frozenset()
+    """Hosts of which a person said that they give way."""
     lease: Lease | None = None
     """Held before anything is written through an acting master; None: the caller vouches that nobody else works."""
     last_survey: Survey | None = None

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from reconciler.core.evidence import BmcPower, Certificate, Incident, Survey
 from reconciler.core.fence_text import Refusal
+from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Result
-from reconciler.core.port import TasksOf
+from reconciler.core.port import Session, TasksOf
 from reconciler.core.wanted import Member
 
 TasksFor = TasksOf
@@ -81,6 +82,9 @@ class Store(Protocol):
         """The host showed a sign of life: the certificate proves nothing any more."""
         ...
 
+
+ReadPool = Callable[[Session], PoolState]
+"""Reads the whole pool through a master's session. Raises XapiFailure or TransportFault."""
 
 SurveyAgain = Callable[[], Survey]
 """Asks every member again."""

@@ -345,6 +345,5 @@ def _second_master(bench: Bench, prover: Prover, action: Action, others: Sequenc
     return refused(
         action,
         f"a second master: {told}, beside {name}",
-        "decide which is right, then on that host only: xe pool-recover-slaves; "
-        f"then xenrec plan {bench.wanted.argument}",
+        f"wait a minute, for a master that comes back finds out by itself; then: xenrec plan {bench.wanted.argument}",
     )

@@ -19,8 +19,9 @@ from reconciler.execute.bury import declare_dead
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
 from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import LostReply, MasterLost
+from reconciler.execute.follow import follow
 from reconciler.execute.lease import LeaseBusy
-from reconciler.execute.needs import Fencer, Journal, Progress, Store, SurveyAgain, TasksFor
+from reconciler.execute.needs import Fencer, Journal, Progress, ReadPool, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
 from reconciler.execute.vms import WAYS, power
 
@@ -30,13 +31,14 @@ ALONE = frozenset(
         Verb.FENCE,
         Verb.PROMOTE,
         Verb.AWAIT_MASTER,
+        Verb.FOLLOW,
         Verb.RECOVER_MEMBERS,
         Verb.AWAIT_MEMBERS,
         Verb.DESIGNATE_MASTER,
     }
 )
 """Verbs that nothing runs beside: they decide who is master, or wait for everybody."""
-CROWNING = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER})
+CROWNING = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.FOLLOW})
 """Verbs that work without a master: one that does not answer is what they are about."""
 LOOK_UP = 30.0  # s; at least so often the loop looks at the clock while it waits for tasks
 TROUBLES = 3  # waits in a row that may fail before the master counts as lost
@@ -69,10 +71,12 @@ class Executor:
         fencer: Fencer,
         tasks_for: TasksFor,
         survey: SurveyAgain,
+        read: ReadPool,
         progress: Progress,
         run_id: str,
         plan: Plan,
         lease: Lease | None = None,
+        yields: frozenset[str] = frozenset(),
     ) -> None:
         self._bench = Bench(
             port=port,
@@ -83,9 +87,11 @@ class Executor:
             fencer=fencer,
             tasks_for=tasks_for,
             survey=survey,
+            read=read,
             progress=progress,
             run_id=run_id,
             plan=plan,
+            yields=yields,
             lease=lease,
             started_at=port.now(),
         )
@@ -271,6 +277,8 @@ class Executor:
                 return crown.promote(bench, prover, action)
             case Verb.AWAIT_MASTER:
                 return crown.await_master(bench, action)
+            case Verb.FOLLOW:
+                return follow(bench, action)
             case Verb.RECOVER_MEMBERS:
                 return rejoin.recover(bench, prover, action)
             case Verb.AWAIT_MEMBERS:

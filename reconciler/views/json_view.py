@@ -88,6 +88,7 @@ def plan_document(plan: Plan) -> Document:
         "made_at": words.rfc3339(plan.made_at),
         "last_known_at": words.rfc3339(plan.last_known_at),
         "failback": plan.failback,
+        "yields": list(plan.yields),
         "source": plan.source,
         "argument": plan.argument,
         "digest": plan.digest,
@@ -127,6 +128,7 @@ def _action(action: Action) -> Document:
         "to": None if action.to is None else _thing(action.to),
         "source": None if action.source is None else _thing(action.source),
         "why": action.why,
+        "kills": [{"vm": d.name, "uuid": d.uuid, "host": d.host, "why": d.why} for d in action.kills],
         "before": action.before,
         "after": action.after,
         "certificate_of": list(action.certificate_of),
@@ -192,6 +194,9 @@ def _diagnosis(diagnosis: Diagnosis) -> Document:
         "master": diagnosis.master,
         "lost_master": diagnosis.lost_master,
         "astray": list(diagnosis.astray),
+        "masters": list(diagnosis.masters),
+        "right": diagnosis.right,
+        "ties": [{"member": t.member, "follows": t.follows or None, "login": str(t.login)} for t in diagnosis.ties],
         "members": [_judged(m) for m in diagnosis.members],
     }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.evidence import Diagnosis, Situation, Verdict
 from reconciler.core.plan import SIGNS, Action, Plan, Stage, Unmet
 from reconciler.views import words
+from reconciler.views.drawing import draw
 from reconciler.views.layout import Page
 from reconciler.views.tell import Teller, proof
 
@@ -66,6 +68,7 @@ def plan_text(
         evidence(page, plan.diagnosis, plan.made_at)
     else:
         page.line(f"{plan.diagnosis.why}, as seen at {words.utc(plan.made_at)}.", indent=2)
+    draw(page, plan.diagnosis.ties)
     teller = Teller(plan)
     seen: set[str] = set()
     for number, stage in enumerate((s for s in plan.stages if s.actions), start=1):
@@ -81,8 +84,9 @@ def plan_text(
     command = apply_command
     if command is None:
         command = f"xenrec apply {plan.argument or plan.source}" if plan.source and plan.actions else ""
-        if command and plan.failback:
-            command += " --failback"
+        if command:
+            command += " --failback" if plan.failback else ""
+            command += "".join(f" --yield {shlex.quote(host)}" for host in plan.yields)
         if plan.withheld and not plan.actions and (plan.unmet or plan.notes):
             command = plan.withheld[0].remedy  # said above, but the last line is what is read first at 3 a.m.
     page.next(command, indent=0)
@@ -204,6 +208,9 @@ def show(
     if proofs and not again:
         page.line(("rests on: ", "bold"), "; ".join(proofs), indent=inner, hang=inner + 2)
         seen.update(proofs)
+    for doomed in first.kills if len(group) == 1 else ():
+        told = f"{words.name(doomed.name)} on {words.name(doomed.host)}, for {doomed.why}"
+        page.line(("kills: ", "bold red"), told, indent=inner, hang=inner + 2)
     if verbose and len(group) == 1:
         change = " → ".join(x for x in (first.before, first.after) if x)
         page.line((f"{first.level.word} level" + (f"; {change}" if change else ""), "dim"), indent=inner)

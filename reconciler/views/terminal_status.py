@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Survey, Testimony
 from reconciler.core.plan import Plan
 from reconciler.views import words
+from reconciler.views.drawing import draw
 from reconciler.views.layout import Page
 from reconciler.views.tell import proof, proved
 from reconciler.views.terminal_plan import VERDICT_STYLES, headline
@@ -78,6 +79,7 @@ def status_text(
                 page.line(
                     f"its certificate is void, for it shows life: {proved(judged.voided, survey.at)}", indent=4, hang=6
                 )
+    draw(page, diagnosis.ties)
     page.blank()
     page.line((f"Asked at {words.utc(survey.at)}, in {words.lasting(survey.took)}.", "dim"))
     if plan is not None:

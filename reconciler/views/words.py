@@ -148,6 +148,8 @@ def does(action: Action) -> str:
             return f"promote {who} to pool master"
         case Verb.AWAIT_MASTER:
             return f"wait for {who} to answer as pool master (its promotion was already sent)"
+        case Verb.FOLLOW:
+            return f"make {who} a member{_to(action, 'of')} again"
         case Verb.RECOVER_MEMBERS:
             return f"point the other members at the master{',' if action.to else ''}{_to(action, 'now')}"
         case Verb.AWAIT_MEMBERS:
@@ -216,6 +218,8 @@ SITUATIONS: Final[Mapping[Situation, str]] = {
     Situation.BOOTING: "has a master that is starting",
     Situation.LOST: "has no master",
     Situation.TWO_MASTERS: "has two masters",
+    Situation.DEPOSED: "is managed by a master that was replaced",
+    Situation.TANGLED: "has no master, and its members follow one another",
     Situation.CUT_OFF: "cannot be judged from here",
     Situation.DENIED: "refuses our login",
     Situation.STRANGER: "is not the pool that answers",
@@ -235,7 +239,7 @@ RESULTS: Final[Mapping[Result, tuple[str, str]]] = {
 _GROUPS: Final = (
     ("to fence", (Verb.FENCE,)),
     ("to wait for", (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS)),
-    ("to promote/recover", (Verb.PROMOTE, Verb.RECOVER_MEMBERS)),
+    ("to promote/recover", (Verb.PROMOTE, Verb.FOLLOW, Verb.RECOVER_MEMBERS)),
     ("to declare dead", (Verb.DECLARE_DEAD,)),
     ("to set", (Verb.SET_DEFAULT_SR, Verb.SET_SUSPEND_SR, Verb.SET_AFFINITY)),
     ("to move (the master)", (Verb.DESIGNATE_MASTER,)),

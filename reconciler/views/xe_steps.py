@@ -174,6 +174,27 @@ def _recover(action: Action, desk: Desk) -> Lines:
     return lines + _rejoined(desk, gone=gone)
 
 
+def _follow(action: Action, desk: Desk) -> Lines:
+    host, master = action.target.name, action.to.name if action.to is not None else desk.master
+    desk.master = master
+    lines = comment(
+        f"STOP unless you decided that {words.name(master)} is right: its database wins. When the toolstack",
+        f"of {words.name(host)} starts again, it kills the VMs that {words.name(master)} has elsewhere or not at all:",
+        *(f"  {words.name(d.name)} on {words.name(d.host)}: {words.clean(d.why)}" for d in action.kills),
+        *(() if action.kills else ("  none that is known",)),
+        f"And {words.name(master)} must accept a login, as master:",
+    )
+    lines.append(desk.xe("pool-list", "params=master", "--minimal"))
+    address = shell(f"master-address={desk.address(master)}")
+    lines.append(desk.xe("pool-emergency-reset-master", address, at=host))
+    lines += comment(
+        f"Expected within a minute on {words.name(host)}: slave:{desk.address(master)}",
+        f"Do not restart the toolstack of {words.name(master)} before that: who starts first gives way.",
+    )
+    lines.append(f"ssh {shell(f'root@{desk.address(host)}')} cat /etc/xensource/pool.conf")
+    return lines + _rejoined(desk, gone=_gone(desk))
+
+
 def _await_members(action: Action, desk: Desk) -> Lines:
     return _rejoined(desk, gone=_gone(desk))
 
@@ -267,6 +288,7 @@ STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.FENCE: _fence,
     Verb.PROMOTE: _promote,
     Verb.AWAIT_MASTER: _await_master,
+    Verb.FOLLOW: _follow,
     Verb.RECOVER_MEMBERS: _recover,
     Verb.AWAIT_MEMBERS: _await_members,
     Verb.DECLARE_DEAD: _declare_dead,

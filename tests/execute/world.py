@@ -28,6 +28,7 @@ from reconciler.core.port import AgentRun, Answer, Ask, Fault, FaultKind, Transp
 from reconciler.core.wanted import Brake, Connection, FenceDevice, Limits, Member, Policy, SecretRef, Wanted
 from reconciler.execute.needs import Event
 from reconciler.execute.run import Executor
+from reconciler.xapi.read import read_pool
 from reconciler.xapi.sessions import PoolSessions
 from reconciler.xapi.tasks import XapiTasks
 
@@ -533,6 +534,7 @@ class Rig:
             self.fencer,
             lambda session: XapiTasks(self.world, session),
             self.survey,
+            lambda session: read_pool(session, now=self.world.now()),
             self.events.append,
             "run-1",
             plan_for(stage, lost=lost),

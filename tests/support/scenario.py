@@ -2,7 +2,8 @@
 
 script.txt has one command a line; # begins a comment. What a person does with xenrec:
 
-    status | plan [-v] [--unattended] [--failback] [--out] | apply [--unattended] [--failback] | apply --saved
+    status | plan [-v] [--unattended] [--failback] [--yield=HOST] [--out]
+    apply [--unattended] [--failback] [--yield=HOST] | apply --saved
     attest HOST LIFETIME          xenrec attest manifest.yaml HOST --dead --for LIFETIME (30m, 2h)
     edit OLD => NEW               change the manifest's text
     password WORD                 what XENREC_PASSWORD is from now on
@@ -254,7 +255,10 @@ class Scenario:
             PoolFolder(self.state, self.wanted.name),
             lambda ref: resolve(ref, environ={"XENREC_PASSWORD": self.secret}, base=self.folder),
             f"run-{self.runs}",
-            allowance=Allowance(attended="--unattended" not in options),
+            allowance=Allowance(
+                attended="--unattended" not in options,
+                yields=frozenset(o.removeprefix("--yield=") for o in options if o.startswith("--yield=")),
+            ),
             failback="--failback" in options,
             progress=self.events.append,  # type: ignore[arg-type]
         )
