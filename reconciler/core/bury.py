@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from reconciler.core.draft import Draft, enable_remedy, look_and_attest, toolstack_command
 from reconciler.core.evidence import BmcPower
+from reconciler.core.mark import mark_of
 from reconciler.core.model import Host, PoolState, PowerState, Vm
 from reconciler.core.plan import Action, Verb
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import VmWish, Wanted, WantedState
-from reconciler.core.words import count, names
+from reconciler.core.words import count, names, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +110,19 @@ def _guests_on(one: Stand, state: PoolState) -> tuple[Vm, ...]:
     )
 
 
-def fence_obstacle(one: Stand, brake: str) -> tuple[str, str]:
-    """(why a silent host must not be fenced now, what to do instead); ("", "") if it may be."""
+def fence_obstacle(one: Stand, brake: str, guests: Sequence[Vm] = ()) -> tuple[str, str]:
+    """(why a silent host must not be fenced now, what to do instead); ("", "") if it may be. `guests` are recorded as
+    running there: one that we emptied for maintenance is expected to restart."""
     name = one.thing.name
     if one.standing is Standing.SUSPECT:
         return f"{name} shows life: {one.why}", toolstack_command(one)
+    mark = mark_of(one.host.other_config)
+    if mark is not None and not one.host.enabled and not guests:
+        return (
+            f"{name} does not answer, and xenrec itself disabled it for maintenance at {utc(mark.at)}: it may be "
+            "restarting",
+            "",
+        )
     if one.member is None or not one.member.fencing:
         return f"{name} does not answer and is not proved dead, and no fence agent is declared for it", ""
     if brake:
@@ -162,7 +171,7 @@ def plan_burials(
         why_fence = _why(one, concerned, [d for d in in_doubt if d.stand is one])
         if one.standing is not Standing.DEAD:
             fence = Action(Verb.FENCE, one.thing, why_fence, before=one.why, after="power off, read back from its BMC")
-            why, remedy = fence_obstacle(one, brake)
+            why, remedy = fence_obstacle(one, brake, guests)
             if why and one.standing is Standing.SUSPECT:
                 continue  # it lives: to declare it dead would be wrong, not only withheld
             if why:

@@ -7,6 +7,7 @@ planned again from what is read, and judged then.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -42,10 +43,16 @@ class _World:
     where: dict[Ref, Ref | None] = field(default_factory=dict)
     power: dict[Ref, PowerState] = field(default_factory=dict)
     load: dict[Ref, int] = field(default_factory=dict)
+    enabled: dict[str, bool] = field(default_factory=dict)
+    """Host uuid -> whether it is enabled, as the steps before leave it."""
+    master: str = ""
+    """Uuid of the master, as the steps before leave it."""
 
     def __post_init__(self) -> None:
         if self.state is None:
             return
+        self.enabled = {h.uuid: h.enabled for h in self.state.hosts.values()}
+        self.master = next((h.uuid for r, h in self.state.hosts.items() if r == self.state.pool.master), "")
         for vm in self.state.vms.values():
             self.where[vm.ref], self.power[vm.ref] = vm.resident_on, vm.power_state
             for place in {vm.resident_on, vm.scheduled_on} - {None}:
@@ -127,6 +134,8 @@ def _broken(action: Action, world: _World, done: set[str]) -> list[str]:
         why += _power(action, world)
     elif action.verb is Verb.MIGRATE:
         why += _migration(action, world)
+    elif action.verb in (Verb.DISABLE_HOST, Verb.ENABLE_HOST, Verb.END_MAINTENANCE):
+        why += _maintenance(action, world)
     elif action.verb is Verb.DESIGNATE_MASTER and world.state is not None:
         why += [f"{h.name} is down" for h in world.state.hosts.values() if not h.live]
     return why
@@ -226,6 +235,49 @@ def _running(state: PoolState, names: set[str], world: _World) -> list[tuple[Vm,
     return found
 
 
+def _maintenance(action: Action, world: _World) -> list[str]:
+    hosts = () if world.state is None else world.state.hosts.values()
+    host = next((h for h in hosts if h.uuid == action.target.uuid), None)
+    if host is None:
+        return ["the pool has no such host"]
+    why = []
+    if not (host.live and world.answers(host)):
+        why.append("it is not live and answering")
+    if action.verb is Verb.DISABLE_HOST:
+        if not _resting(host, world):
+            why.append("the manifest does not declare it in maintenance")
+        if world.master == host.uuid:
+            why.append("it is the master")
+        return why
+    if _resting(host, world):
+        why.append("the manifest declares it in maintenance")
+    if "xenrec-maintenance" not in host.other_config:
+        why.append("it was not xenrec that disabled it")
+    elif _roll_of(host.other_config["xenrec-maintenance"]) not in ("", world.wanted.rolling):
+        why.append("another rolling maintenance disabled it")
+    if action.verb is Verb.END_MAINTENANCE and not world.enabled[host.uuid]:
+        why.append("it is still disabled")
+    return why
+
+
+def _roll_of(mark: str) -> str:
+    try:
+        return str(json.loads(mark)["roll"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def _evacuates_all(host: Host | None, world: _World) -> bool:
+    """Its entry lets its maintenance move VMs that the manifest does not name."""
+    name = world.member_name(host) if host is not None else None
+    return any(m.name == name and m.state is MemberState.MAINTENANCE and m.evacuate_all for m in world.wanted.members)
+
+
+def _resting(host: Host, world: _World) -> bool:
+    name = world.member_name(host)
+    return any(m.name == name and m.state is MemberState.MAINTENANCE for m in world.wanted.members)
+
+
 def _wish(vm: Vm, wanted: Wanted) -> VmWish | None:
     """The entry that means a VM: the most exact one."""
     tests = (
@@ -254,7 +306,7 @@ def _power(action: Action, world: _World) -> list[str]:
     wish = _wish(vm, world.wanted)
     if wish is None:
         why.append("the manifest does not name it")
-    elif wish.state not in _GOALS[action.verb]:
+    elif wish.state not in _GOALS[action.verb] and not _may_stop(action, vm, wish, state, world):
         why.append(f"the manifest declares it {wish.state}")
     if (
         wish is not None
@@ -267,6 +319,14 @@ def _power(action: Action, world: _World) -> list[str]:
     elif world.power[vm.ref] is PowerState.HALTED:
         why.append("it is halted")
     return why
+
+
+def _may_stop(action: Action, vm: Vm, wish: VmWish, state: PoolState, world: _World) -> bool:
+    """Its entry lets it be stopped for the maintenance of the host where it runs."""
+    host = state.hosts.get(vm.resident_on or "")
+    if action.verb is not Verb.SHUTDOWN or not wish.placement.stop_for_maintenance or host is None:
+        return False
+    return wish.state is WantedState.RUNNING and _resting(host, world)
 
 
 def _start(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str]:
@@ -289,7 +349,7 @@ def _target(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str
     if target is None:
         return ["it names no host of the pool"]
     why = []
-    if not (target.enabled and target.live and world.answers(target)):
+    if not (world.enabled[target.uuid] and target.live and world.answers(target)):
         why.append(f"{target.name} is not live, enabled and answering")
     plugged = {p.sr for p in state.pbds.values() if p.host == target.ref and p.currently_attached}
     for vbd in (state.vbds[r] for r in vm.vbds if r in state.vbds):
@@ -314,7 +374,8 @@ def _migration(action: Action, world: _World) -> list[str]:
     why = []
     wish = _wish(vm, world.wanted)
     if wish is None:
-        why.append("the manifest does not name it")
+        if not _evacuates_all(state.hosts.get(vm.resident_on or ""), world):
+            why.append("the manifest does not name it")
     elif wish.state not in (WantedState.RUNNING, WantedState.AS_IS):
         why.append(f"the manifest declares it {wish.state}")
     if world.power[vm.ref] is not PowerState.RUNNING:
@@ -341,9 +402,10 @@ def _may_run_on(vm: Vm, host: Host, state: PoolState, world: _World) -> str:
     """
     member = next((m for m in world.wanted.members if m.name == world.member_name(host)), None)
     resting = member is not None and member.state is MemberState.MAINTENANCE
+    marked = "xenrec-maintenance" in host.other_config
     guests = any(v.resident_on == host.ref and v.is_guest for v in state.vms.values())
     if world.answers(host):
-        return "" if host.enabled or resting else "has not rejoined"
+        return "" if host.enabled or resting or marked else "has not rejoined"
     if member is None and host.enabled and host.live:
         return ""
     if vm.resident_on == host.ref or not (host.enabled or (resting and not guests)):
@@ -360,6 +422,10 @@ def _perform(action: Action, world: _World) -> None:
     if world.state is None:
         return
     hosts = {h.uuid: h.ref for h in world.state.hosts.values()}
+    if action.verb is Verb.DESIGNATE_MASTER:
+        world.master = action.target.uuid
+    elif action.verb in (Verb.DISABLE_HOST, Verb.ENABLE_HOST):
+        world.enabled[action.target.uuid] = action.verb is Verb.ENABLE_HOST
     if action.verb is Verb.DECLARE_DEAD:
         dead = hosts.get(action.target.uuid)
         for vm in world.state.vms.values():

@@ -99,6 +99,8 @@ class Vm:
     vifs: tuple[Ref, ...] = ()
     pinned_devices: tuple[str, ...] = ()
     """What ties it to one host's hardware: "VGPU", "PCI", "VUSB"."""
+    migratable: bool = True
+    """False: it runs, and XAPI would refuse to move it for what it is, not for where to (sheet §4.3)."""
     blocked_operations: Mapping[str, str] = field(default_factory=dict)
     current_operations: tuple[str, ...] = ()
     other_config: Mapping[str, str] = field(default_factory=dict)

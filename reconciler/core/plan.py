@@ -30,6 +30,9 @@ class Verb(StrEnum):
     SHUTDOWN = "shutdown"
     SUSPEND = "suspend"
     MIGRATE = "migrate"  # live, from `source` to `to`
+    DISABLE_HOST = "disable-host"  # for maintenance: marked as ours, then disabled
+    ENABLE_HOST = "enable-host"  # one that carries our mark
+    END_MAINTENANCE = "end-maintenance"  # remove the mark, once the VMs are home
 
 
 SIGNS = {
@@ -50,6 +53,9 @@ SIGNS = {
     Verb.SHUTDOWN: "-",
     Verb.SUSPEND: "-",
     Verb.MIGRATE: "@",
+    Verb.DISABLE_HOST: "-",
+    Verb.ENABLE_HOST: ">",
+    Verb.END_MAINTENANCE: "~",
 }
 
 LEVELS = {
@@ -70,6 +76,9 @@ LEVELS = {
     Verb.SHUTDOWN: Level.POWER,
     Verb.SUSPEND: Level.POWER,
     Verb.MIGRATE: Level.MOVE,
+    Verb.DISABLE_HOST: Level.MOVE,
+    Verb.ENABLE_HOST: Level.MOVE,
+    Verb.END_MAINTENANCE: Level.METADATA,
 }
 
 

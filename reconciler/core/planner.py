@@ -111,13 +111,17 @@ def _managed(
     if first.actions:
         stages.append(Stage("regain", tuple(first.actions)))
     if draft.actions and (first.actions or not restore.regain):
+        forecast = bool(restore.regain)
+        office = "relieve" if restore.relieved else "hand over"
         handover = [a for a in draft.actions if a.verb is Verb.DESIGNATE_MASTER]
         rest = [a for a in draft.actions if a.verb is not Verb.DESIGNATE_MASTER]
-        forecast = bool(restore.regain)
         if rest:
             stages.append(Stage("restore", _ordered(rest), forecast=forecast))
         if handover:
-            stages.append(Stage("hand over", tuple(handover), forecast=forecast))
+            stages.insert(
+                bool(first.actions) if restore.relieved else len(stages),
+                Stage(office, tuple(handover), forecast=forecast),
+            )
     return replace(
         plan,
         stages=tuple(stages),
@@ -201,12 +205,21 @@ _RANK = {
     Verb.SET_AFFINITY: 3,
     Verb.SHUTDOWN: 4,
     Verb.SUSPEND: 4,
+    Verb.DISABLE_HOST: 1,
+    Verb.ENABLE_HOST: 1,
+    Verb.END_MAINTENANCE: 7,
 }
 
 
 def _ordered(actions: Sequence[Action]) -> tuple[Action, ...]:
     """Burials, settings, stops, starts; within one rank the order in which the rooms made them (starts by priority)."""
-    return tuple(sorted(actions, key=lambda a: _RANK.get(a.verb, 5)))
+    return tuple(sorted(actions, key=_rank))
+
+
+def _rank(action: Action) -> int:
+    if action.verb is Verb.DESIGNATE_MASTER:
+        return 8 if action.follows else -1  # what relieves a master of its office comes first
+    return _RANK.get(action.verb, 5)
 
 
 def _with_facts(plan: Plan, survey: Survey, state: PoolState | None) -> Plan:

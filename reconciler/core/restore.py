@@ -10,6 +10,7 @@ from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
 from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
+from reconciler.core.maintenance import plan_departures, plan_relief, plan_returns, returning, stopped_for
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room
 from reconciler.core.plan import Action, Thing, Unmet, Verb
@@ -31,6 +32,8 @@ class Restore:
     stands: Stands
     selection: Selection
     differences: tuple[tuple[str, str], ...] = ()
+    relieved: bool = False
+    """Its first action hands the office over, for the maintenance of the acting master."""
 
 
 def plan_restore(
@@ -55,18 +58,23 @@ def plan_restore(
     regain = _plan_rejoin(wanted, survey, stands, state, draft)
     if regain and not assume_rejoined:
         later = plan_restore(wanted, survey, diagnosis, state, brake=brake, failback=failback, assume_rejoined=True)
-        return Restore(regain, later.draft, later.stands, later.selection, later.differences)
+        return replace(later, regain=regain)
     selection = select(wanted, state)
     draft.unmet.extend(selection.problems)
     draft.notes.extend(selection.idle)
     _plan_members(wanted, stands, draft)
+    relieved = plan_relief(wanted, stands, state, draft)
     desired = desired_pool(wanted, selection, state, stands.hosts(), _wanted_master(wanted, stands, failback=failback))
     in_doubt = doubts(wanted, stands, state, forecast=assume_rejoined)
-    starts = [
-        vm
-        for ref, wish in selection.wishes.items()
-        if wish.state is WantedState.RUNNING and not _runs(vm := state.vms[ref], stands)
-    ]
+    starts = []
+    for ref, wish in selection.wishes.items():
+        if wish.state is not WantedState.RUNNING or _runs(vm := state.vms[ref], stands):
+            continue
+        if host := stopped_for(vm, wish, stands, state):
+            told = f"is stopped while {host.thing.name} is in maintenance (placement.stopForMaintenance)"
+            draft.keep(Thing("vm", vm.name, vm.uuid), told)
+        else:
+            starts.append(vm)
     proved = plan_burials(
         wanted,
         stands,
@@ -81,9 +89,13 @@ def plan_restore(
     plan_storage(wanted, stands, state, draft)
     for ref, wish in selection.wishes.items():
         plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
-    _plan_starts(wanted, selection, stands, state, in_doubt, proved, starts, draft)
-    _plan_master(wanted, stands, state, draft, failback=failback)
-    return Restore((), draft, stands, selection, _differences(state, desired))
+    then, back = returning(wanted, stands, draft)
+    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, draft)
+    plan_departures(wanted, selection, then, state, room, draft)
+    plan_returns(selection, then, state, room, back, draft)
+    if not relieved:
+        _plan_master(wanted, stands, state, draft, failback=failback)
+    return Restore((), draft, stands, selection, _differences(state, desired), relieved)
 
 
 def _plan_starts(
@@ -95,7 +107,7 @@ def _plan_starts(
     proved: Mapping[Ref, tuple[str, ...]],
     starts: list[Vm],
     draft: Draft,
-) -> None:
+) -> Room:
     for ref, wish in selection.wishes.items():
         vm = state.vms[ref]
         if wish.state is WantedState.RUNNING and _runs(vm, stands):
@@ -109,6 +121,14 @@ def _plan_starts(
     plan_starts(
         wanted, selection, stands, state, in_doubt=in_doubt, proved=proved, starts=starts, room=room, draft=draft
     )
+    enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
+    draft.actions[:] = [
+        replace(a, follows=(*a.follows, enables[a.to.uuid]))
+        if a.to is not None and a.to.uuid in enables and a.verb in (Verb.START, Verb.RESUME)
+        else a
+        for a in draft.actions
+    ]
+    return room
 
 
 def _as_rejoined(stands: Stands, state: PoolState) -> tuple[Stands, PoolState]:
@@ -219,15 +239,6 @@ def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
                     "state active",
                     "it is live but disabled",
                     enable_remedy(one),
-                )
-            )
-        elif one.standing is Standing.MAINTENANCE and one.host.enabled:
-            draft.unmet.append(
-                Unmet(
-                    one.thing,
-                    "state maintenance",
-                    "it is still enabled, and this release does not evacuate hosts",
-                    f"xe host-disable uuid={one.host.uuid} && xe host-evacuate uuid={one.host.uuid}",
                 )
             )
         elif one.standing is Standing.SUSPECT:

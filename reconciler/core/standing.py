@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, LoginAnswer, Survey, Verdict
 from reconciler.core.judge import uuid_of
+from reconciler.core.mark import mark_of
 from reconciler.core.model import Host, PoolState, Ref
 from reconciler.core.plan import Thing
 from reconciler.core.wanted import Member, MemberState, Wanted
@@ -18,7 +19,7 @@ class Standing(StrEnum):
     """A host's part in a plan."""
 
     READY = "ready"  # answers, follows the master, live and enabled: VMs may be started on it
-    MAINTENANCE = "maintenance"  # answers, declared in maintenance: no VMs are started on it
+    MAINTENANCE = "maintenance"  # answers, declared in maintenance or still disabled by us for it: nothing starts there
     REJOINING = "rejoining"  # answers, but the window after a master start is not over
     DISABLED = "disabled"  # answers and is live, but not enabled, and nobody declared that
     ASTRAY = "astray"  # answers, but follows another master
@@ -83,7 +84,10 @@ def stand(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState
     by_member: dict[str, Stand] = {}
     missing = []
     called = {address_host(m.address): m.name for m in wanted.members}
-    master_settled = state.master is not None and state.master.enabled
+    declared = {uuid_of(m, state): m for m in wanted.members}
+    master_settled = state.master is not None and (
+        state.master.enabled or resting(state.master, declared.get(state.master.uuid))
+    )
     for member in wanted.members:
         uuid = uuid_of(member, state)
         if uuid is None:
@@ -97,6 +101,17 @@ def stand(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState
             found[host.ref] = Stand(host, None, Standing.UNDECLARED, "the manifest does not declare it")
     ordered = dict(sorted(found.items(), key=lambda item: (item[1].thing.name, item[1].host.uuid)))
     return Stands(ordered, by_member, tuple(missing))
+
+
+def resting(host: Host, member: Member | None) -> bool:
+    """It may be disabled without having been cut off: in maintenance, or disabled by us for one that is over.
+
+    Once disabled so, it got no VM that the database does not know: XAPI starts and moves none there, and a member that
+    follows a new master's older database restarted its toolstack first, which tells what it runs (sheet §2.5, §2.6).
+    """
+    if member is None:
+        return False
+    return member.state is MemberState.MAINTENANCE or (not host.enabled and mark_of(host.other_config) is not None)
 
 
 def _stand(
@@ -127,10 +142,11 @@ def _stand(
         return Stand(host, member, Standing.REJOINING, why, bmc=t.bmc)
     if not host.live:
         return Stand(host, member, Standing.REJOINING, "it answers, but the master has not heard it yet", bmc=t.bmc)
-    if member.state is MemberState.MAINTENANCE:
-        return Stand(host, member, Standing.MAINTENANCE, "declared in maintenance", bmc=t.bmc)
     if not host.enabled and not master_settled:
         return Stand(host, member, Standing.REJOINING, "the master has just started and enables hosts", bmc=t.bmc)
+    if resting(host, member):
+        why = "declared in maintenance" if member.state is MemberState.MAINTENANCE else "disabled for its maintenance"
+        return Stand(host, member, Standing.MAINTENANCE, why, bmc=t.bmc)
     if not host.enabled:
         return Stand(host, member, Standing.DISABLED, "it is disabled, and the manifest does not say so", bmc=t.bmc)
     return Stand(host, member, Standing.READY, "live and enabled", bmc=t.bmc)

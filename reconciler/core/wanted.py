@@ -71,6 +71,8 @@ class Member:
     fingerprint: str | None = None
     """SHA-256 of its certificate, lower-case hex without colons."""
     place: Place | None = None
+    evacuate_all: bool = False
+    """Maintenance may also move VMs that the manifest does not name."""
 
 
 class Failback(StrEnum):
@@ -141,6 +143,8 @@ class PlacementWish:
     avoid: tuple[str, ...] = ()
     spread: str | None = None
     together: str | None = None
+    stop_for_maintenance: bool = False
+    """It may be shut down where it can't be moved off a host that goes into maintenance."""
 
 
 class Priority(IntEnum):
@@ -270,6 +274,8 @@ class Wanted:
     """The Git commit that it was read from, when it was."""
     repo: str | None = None
     """The repository of that commit, as it was named on the command line."""
+    rolling: str = ""
+    """The rolling maintenance that this run is part of: only it enables the hosts that it disabled."""
 
     @property
     def argument(self) -> str:

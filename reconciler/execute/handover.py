@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.core.evidence import Incident, LoginAnswer
 from reconciler.core.masterless import NEVER_TOOK_EFFECT
 from reconciler.core.plan import Action, Done, Result
-from reconciler.core.port import XapiFailure
+from reconciler.core.port import Json, XapiFailure
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, CannotRecord, already, failed, refused
@@ -13,7 +13,7 @@ from reconciler.execute.crown import watch
 from reconciler.execute.desk import LostReply, same_address
 from reconciler.execute.look import look
 from reconciler.execute.proof import Prover
-from reconciler.execute.rejoin import office, wait_for
+from reconciler.execute.rejoin import office, rests, wait_for
 
 DESIGNATE = "pool.designate_new_master"
 
@@ -41,7 +41,7 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
         bench.say(action, f"run {sent.run} told {sent.candidate} to take over: watching, not asking again")
         return _watch(bench, prover, action, target, before, sent)
     now = office(bench)
-    unwell = [str(h.get("name_label")) for h in now.hosts.values() if not (h.get("enabled") and now.is_live(h))]
+    unwell = [str(h.get("name_label")) for h in now.hosts.values() if not (now.is_live(h) and _well(bench, h, target))]
     if unwell:
         return refused(
             action,
@@ -73,6 +73,12 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
         told = bench.explain(failure)
         return failed(action, f"the hand-over was refused: {told.sentence}", told.remedy)
     return _watch(bench, prover, action, target, before, None)
+
+
+def _well(bench: Bench, host: dict[str, Json], target: Member) -> bool:
+    """Enabled; or, unless it is the one to take the office, disabled for its maintenance."""
+    member = bench.member_of_record(host)
+    return bool(host.get("enabled")) or (member is not None and member is not target and rests(member, host))
 
 
 def _watch(bench: Bench, prover: Prover, action: Action, target: Member, before: str, sent: Incident | None) -> Done:

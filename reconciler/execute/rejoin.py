@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.draft import apply_command
 from reconciler.core.evidence import LoginAnswer, Verdict
+from reconciler.core.mark import mark_of
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, TransportFault, XapiFailure
 from reconciler.core.wanted import Member, MemberState
@@ -34,14 +35,16 @@ class Seat:
     live: bool
     enabled: bool
     said: str = ""
+    resting: bool = False
+    """It may stay disabled: in maintenance, or disabled by us for one that is over."""
 
     @property
     def back(self) -> bool:
         """It follows, is live and enabled, so its VMs are resynchronised (sheet §2.6: before it enables itself).
 
-        A member in maintenance may be disabled on purpose.
+        A member in maintenance is disabled on purpose.
         """
-        return self.follows and self.live and (self.enabled or self.member.state is MemberState.MAINTENANCE)
+        return self.follows and self.live and (self.enabled or self.resting)
 
     def missing(self, master: str) -> str:
         """What keeps it from being back, for people."""
@@ -63,6 +66,7 @@ class Office:
     address: str
     live: bool
     enabled: bool
+    """Or disabled on purpose: in maintenance."""
     hosts: dict[str, dict[str, Json]]
     metrics: dict[str, dict[str, Json]]
 
@@ -82,6 +86,13 @@ class Office:
         return bool(self.metrics.get(str(host.get("metrics", "")), {}).get("live", False))
 
 
+def rests(member: Member, host: Mapping[str, Json]) -> bool:
+    """Its record may say disabled though it has rejoined: it is in maintenance, or still carries our mark."""
+    if member.state is MemberState.MAINTENANCE:
+        return True
+    return mark_of({str(k): str(v) for k, v in dict(host.get("other_config") or {}).items()}) is not None
+
+
 def office(bench: Bench) -> Office:
     """Read who is master and how every host stands, in three calls. Raises MasterLost, XapiFailure."""
     desk = bench.desk()
@@ -93,7 +104,7 @@ def office(bench: Bench) -> Office:
         str(mine.get("name_label", desk.address)),
         str(mine.get("address", desk.address)),
         live,
-        bool(mine.get("enabled", False)),
+        bool(mine.get("enabled", False)) or ((own := bench.member_of_record(mine)) is not None and rests(own, mine)),
         hosts,
         metrics,
     )
@@ -247,6 +258,7 @@ def _seats(bench: Bench, master: Office, expected: Sequence[Member], seen: dict[
                 live=host is not None and master.is_live(host),
                 enabled=bool(host and host.get("enabled", False)),
                 said=str(answer),
+                resting=host is not None and rests(member, host),
             )
         )
     return seats

@@ -13,7 +13,7 @@ from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
-from reconciler.execute import crown, handover, rejoin, storage
+from reconciler.execute import crown, handover, maintenance, rejoin, storage
 from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
 from reconciler.execute.bury import declare_dead
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
@@ -262,6 +262,8 @@ class Executor:
                 self._fly(action, power(bench, self._prover, action), began)
             elif action.verb is Verb.DECLARE_DEAD:
                 self._fly(action, declare_dead(bench, self._prover, action), began)
+            elif action.verb is Verb.ENABLE_HOST:
+                self._fly(action, maintenance.enable(bench, action), began)
             else:
                 self._finish(self._at_once(action), began)
         except (MasterLost, CannotRecord, Fault) as error:
@@ -285,6 +287,10 @@ class Executor:
                 return rejoin.await_members(bench, prover, action)
             case Verb.DESIGNATE_MASTER:
                 return handover.designate(bench, prover, action)
+            case Verb.DISABLE_HOST:
+                return maintenance.disable(bench, action)
+            case Verb.END_MAINTENANCE:
+                return maintenance.end(bench, action)
             case _:
                 return storage.set_field(bench, action)
 

@@ -70,7 +70,7 @@ def _start_master(ts: Toolstack) -> Steps:
     resync(ts, db)
     yield timing.master_again / 2 if again else timing.master_enable
     me = ts.me(db)
-    if me != NULL:
+    if me != NULL and ts.enables_itself:
         set_enabled(db, me, True)
     ts.ready = True
     if host.just_became_master:
@@ -241,7 +241,7 @@ def _start_member(ts: Toolstack) -> Steps:
     plug_own(ts, db)
     resync(ts, db)
     me = ts.me(db)
-    if me != NULL:
+    if me != NULL and ts.enables_itself:
         set_enabled(db, me, True)
     ts.ready = True
     ts.lab.changed()
@@ -279,7 +279,7 @@ def _follow(ts: Toolstack) -> Steps:
             if ts.me(master.db) == NULL:
                 ts.exit(restart=True)
                 return
-            _hello(ts, master.db, enabled=True)
+            _hello(ts, master.db, enabled=ts.enables_itself)
         lost_since = None if master is not None else (lost_since or ts.lab.now)
         if master is None and ts.lab.release is Release.CLASSIC:
             left = timing.lost_master - (ts.lab.now - lost_since) if lost_since is not None else timing.lost_master

@@ -83,6 +83,8 @@ class LabHost:
         """When port 443, which is stunnel's, accepts again: a starting toolstack starts it anew."""
         self.hung = False
         self.ha_armed = False
+        self.auto_enable = True
+        """False: told with host.disable to stay disabled over restarts."""
         self.slow = 1.0
         """How many times as long as usual everything takes that its toolstack does."""
         self.backup_held = False

@@ -53,7 +53,9 @@ class Toolstack:
         self.frozen = False
         self.emergency = False
         self.ready = False
-        """A master has finished starting; a member is enabled."""
+        """It has finished starting, and enables itself unless somebody wants it disabled."""
+        self.user_disabled = False
+        """Somebody told it to be disabled (xapi_host_helpers.ml:user_requested_host_disable)."""
         self.db: Database | None = None
         self.sessions: dict[str, SessionInfo] = {}
         self.local_sessions: set[str] = set()
@@ -76,6 +78,11 @@ class Toolstack:
     def is_master(self) -> bool:
         """It acts as a master."""
         return self.role == "master"
+
+    @property
+    def enables_itself(self) -> bool:
+        """Nobody wants it disabled (xapi_host_helpers.ml:consider_enabling_host)."""
+        return not self.user_disabled and self.host.auto_enable
 
     @property
     def master_address(self) -> str:

@@ -110,12 +110,12 @@ def _master(pool: Document, hosts: dict[str, Host]) -> Iterator[Problem]:
     host = text(master.get("host"))
     if host is not None and host not in hosts:
         yield _unknown_host(host, pool.place((*at, "host")), "`host`", hosts)
-    elif host is not None and hosts[host].in_maintenance:
+    elif host is not None and all(one.in_maintenance for one in hosts.values()):
         yield Problem(
             pool.place((*at, "host")),
             f"`host` {quoted(host)}",
-            "it can't be master while its state is maintenance",
-            "Name another member as master, or make it active.",
+            "every member is in maintenance, so none can be master",
+            "Make one of them active.",
         )
     seen: set[str] = set()
     for index, name in texts(master.get("successors")):

@@ -160,7 +160,11 @@ class Member(_Block):
     address: Address
     """Its management address: `host` or `host:port`; the port is 443 if not given."""
     state: Literal["active", "maintenance"] = "active"
-    """`maintenance`: it may be off, nothing is started on it, and it is not made master."""
+    """`maintenance`: it is disabled, its VMs are moved off it, it may be off, and it is not made master; back to
+    `active`, it is enabled again and its VMs come home."""
+    evacuate: Literal["declared", "all"] = "declared"
+    """Which VMs maintenance may move: those that the manifest names, or all. One that may not be moved keeps its host
+    from being emptied."""
     fencing: Annotated[list[Fence], BeforeValidator(_one_or_list), Field(json_schema_extra=_one_or_list_schema)] = (
         Field(default_factory=list)
     )
@@ -340,6 +344,9 @@ class Placement(_Block):
     """VMs with the same word here go to different hosts where possible."""
     together: Text | None = None
     """VMs with the same word here go to the one host where the first of them runs."""
+    stop_for_maintenance: bool = False
+    """It may be shut down where it can't be moved off a host that goes into maintenance: it has a local disk or a
+    device of that host, or there is no room. It is started again when the host is back."""
 
 
 class VmSettings(_Block):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.wanted import (
     Brake,
@@ -105,6 +105,7 @@ def _member(doc: Document, path: Path, member: models.Member) -> Member:
         fencing=tuple(_fence(doc, (*path, "fencing", n), fence) for n, fence in enumerate(member.fencing)),
         fingerprint=member.tls.fingerprint if member.tls else member.fingerprint,
         place=doc.place(path),
+        evacuate_all=member.evacuate == "all",
     )
 
 
@@ -190,7 +191,14 @@ def _ready(ready: models.ReadyBlock | None) -> Ready | None:
 def _placement(wish: models.Placement | None) -> PlacementWish:
     if wish is None:
         return PlacementWish()
-    return PlacementWish(tuple(wish.prefer), tuple(wish.require), tuple(wish.avoid), wish.spread, wish.together)
+    return PlacementWish(
+        tuple(wish.prefer),
+        tuple(wish.require),
+        tuple(wish.avoid),
+        wish.spread,
+        wish.together,
+        stop_for_maintenance=wish.stop_for_maintenance,
+    )
 
 
 def _as_selected(word: str) -> str:
@@ -240,7 +248,12 @@ def _note_vms(vms: Sequence[VmWish], parts: Sequence[VmPart], notes: Notes) -> N
             "`placement` chooses the host when a VM is started or resumed; this release moves no running VM for it",
         ),
     ):
-        count = sum((vm.ready is not None) if key == "ready" else (vm.placement != PlacementWish()) for vm in vms)
+        count = sum(
+            (vm.ready is not None)
+            if key == "ready"
+            else (replace(vm.placement, stop_for_maintenance=False) != PlacementWish())
+            for vm in vms
+        )
         if count:
             others = f" ({count} entries have it)" if count > 1 else ""
             notes.append((_first(parts, key), text + others))

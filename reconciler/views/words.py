@@ -177,6 +177,12 @@ def does(action: Action) -> str:
         case Verb.MIGRATE:
             source = f" from {name(action.source.name)}" if action.source is not None else ""
             return f"migrate {who}{source}{_to(action, 'to')}"
+        case Verb.DISABLE_HOST:
+            return f"disable {who} for maintenance"
+        case Verb.ENABLE_HOST:
+            return f"enable {who} again"
+        case Verb.END_MAINTENANCE:
+            return f"end the maintenance of {who}"
     assert_never(verb)
 
 
@@ -246,6 +252,8 @@ _GROUPS: Final = (
     ("to migrate", (Verb.MIGRATE,)),
     ("to start", (Verb.START, Verb.RESUME, Verb.UNPAUSE)),
     ("to stop", (Verb.SHUTDOWN, Verb.SUSPEND)),
+    ("to disable", (Verb.DISABLE_HOST,)),
+    ("to enable", (Verb.ENABLE_HOST,)),
 )
 
 
@@ -266,6 +274,7 @@ def counted(plan: Plan) -> str:
 STAGES: Final = {
     "regain": "get one master and its members back",
     "restore": "bring the pool to what is declared",
+    "relieve": "make another host master before this one's maintenance",
     "hand over": "make the declared host master, once all else is done",
 }
 """What the stages are for; another name stands for itself."""

@@ -284,6 +284,34 @@ def _migrate(action: Action, desk: Desk) -> Lines:
     return lines + comment(f"Expected: running{where}.")
 
 
+def _disable(action: Action, desk: Desk) -> Lines:
+    uuid = desk.uuid(action.target)
+    return [
+        *comment(
+            "Where xe does not know auto-enable, leave it out: the host is enabled again when it restarts.",
+            "The key tells xenrec that it may enable the host again.",
+        ),
+        desk.xe("host-param-set", f"uuid={uuid}", shell('other-config:xenrec-maintenance={"at":0,"run":"by hand"}')),
+        desk.xe("host-disable", f"uuid={uuid}", "auto-enable=false"),
+        desk.xe("host-param-get", f"uuid={uuid}", "param-name=enabled"),
+        *comment("Expected: false."),
+    ]
+
+
+def _enable(action: Action, desk: Desk) -> Lines:
+    uuid = desk.uuid(action.target)
+    return [
+        desk.xe("host-enable", f"uuid={uuid}"),
+        desk.xe("host-param-get", f"uuid={uuid}", "param-name=enabled"),
+        *comment("Expected: true."),
+    ]
+
+
+def _end(action: Action, desk: Desk) -> Lines:
+    uuid = desk.uuid(action.target)
+    return [desk.xe("host-param-remove", f"uuid={uuid}", "param-name=other-config", "param-key=xenrec-maintenance")]
+
+
 STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.FENCE: _fence,
     Verb.PROMOTE: _promote,
@@ -302,5 +330,8 @@ STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.SHUTDOWN: _power("vm-shutdown", "halted"),
     Verb.SUSPEND: _power("vm-suspend", "suspended"),
     Verb.MIGRATE: _migrate,
+    Verb.DISABLE_HOST: _disable,
+    Verb.ENABLE_HOST: _enable,
+    Verb.END_MAINTENANCE: _end,
 }
 """How each verb is done by hand. Every verb has an entry."""

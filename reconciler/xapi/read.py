@@ -136,10 +136,21 @@ def _vm(r: Record) -> Vm:
         vbds=r.refs("VBDs"),
         vifs=r.refs("VIFs"),
         pinned_devices=tuple(word for name, word in _PINNING.items() if r.refs(name)),
+        migratable=power_state is not PowerState.RUNNING or _migratable(r),
         blocked_operations=r.mapping("blocked_operations"),
         current_operations=_operations(r),
         other_config=r.mapping("other_config"),
     )
+
+
+def _migratable(r: Record) -> bool:
+    """A VM without guest tools, which report to guest_metrics, can't be moved live (VM_LACKS_FEATURE, sheet §4.3); XAPI
+    leaves pool_migrate out of allowed_operations for other reasons that lie in the VM, and while it is busy."""
+    if r.has("guest_metrics") and r.ref_or_none("guest_metrics") is None:
+        return False
+    idle = not r.mapping("current_operations") and not r.mapping("blocked_operations")
+    listed = r.texts("allowed_operations")
+    return not (idle and listed) or "pool_migrate" in listed
 
 
 def _needs_hvm(r: Record) -> bool:

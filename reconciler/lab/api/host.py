@@ -10,6 +10,7 @@ from reconciler.lab.forward import forward, is_alive
 from reconciler.lab.kernel import Steps
 from reconciler.lab.records import free_locks, set_enabled
 from reconciler.lab.rules import free_memory
+from reconciler.lab.timing import Release
 from reconciler.lab.wiretext import date
 
 if TYPE_CHECKING:
@@ -109,9 +110,18 @@ def compute_memory_overhead(call: Call, host: str) -> int:
 
 @method("host.disable", "host:host auto_enable:b=true", asynchronous=True)
 def disable(call: Call, host: str, auto_enable: bool) -> Steps:
-    """No new VMs; a dead host can't be disabled."""
+    """No new VMs; a dead host can't be disabled. The host remembers it until its toolstack restarts (recording
+    15); with auto_enable=false, which 24.16 does not know, for ever (sheet §3.3)."""
     call.db.get("host", host)
-    yield from forward(call, host, _nothing)
+    if not auto_enable and call.lab.release is Release.V24_16:
+        raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", "host.disable", "1", "2")
+
+    def on_host(ts: Toolstack) -> Steps:
+        yield ts.lab.timing.call
+        ts.user_disabled = True
+        ts.host.auto_enable = ts.host.auto_enable and auto_enable
+
+    yield from forward(call, host, on_host)
     set_enabled(call.db, host, False)
 
 
@@ -124,6 +134,7 @@ def enable(call: Call, host: str) -> Steps:
         yield ts.lab.timing.call
         if not ts.ready:
             raise Failure("HOST_STILL_BOOTING")
+        ts.user_disabled, ts.host.auto_enable = False, True
 
     yield from forward(call, host, on_host)
     set_enabled(call.db, host, True)
