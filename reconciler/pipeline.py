@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.core.checker import check_plan
+from reconciler.core.copies import NOTHING, CopyMemory, remembered
 from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import fence_command
 from reconciler.core.evidence import (
@@ -71,6 +72,7 @@ class Look:
     stops: tuple[Stopped, ...] = ()
     realms: Mapping[str, PoolState] = field(default_factory=dict)
     """The pool as each of several masters tells it, by the master's name; without those that could not be read."""
+    copies: CopyMemory = NOTHING
 
 
 @dataclass
@@ -168,7 +170,8 @@ class Reconciler:
         realms = self._realms(masters, expected) if len(masters) > 1 else {}
         pauses = self.folder.memory.pauses(now=now)
         stops = self._stops(last_known, state, seen, remember=remember)
-        self.look = Look(now, seen, state, last_known, certificates, incident, fault, pauses, stops, realms)
+        copies = self._copies(last_known, state, seen, remember=remember)
+        self.look = Look(now, seen, state, last_known, certificates, incident, fault, pauses, stops, realms, copies)
         if state is not None and remember:
             snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
         return self.look
@@ -189,6 +192,18 @@ class Reconciler:
         if remember:
             memory.keep_stops(held)
         return held
+
+    def _copies(self, before: PoolState | None, state: PoolState | None, seen: Survey, *, remember: bool) -> CopyMemory:
+        """What bounds the age of the members' copies of the database, with what this look adds."""
+        memory = self.folder.copies
+        if state is None or not remember:
+            return memory.load()
+        now = self.port.now()
+        try:
+            return memory.change(lambda known: remembered(known, before, state, seen, now))
+        except OSError as error:
+            log.warning("what changed in the pool can't be remembered: %s", error)
+            return memory.load()
 
     def _read(self, address: str) -> PoolState:
         session = self.sessions.login(address)
@@ -241,6 +256,7 @@ class Reconciler:
             failback=self.failback,
             obligations=self.folder.memory.obligations(),
             realms=look.realms,
+            memory=look.copies,
         )
         for judged in plan.diagnosis.members:
             if judged.voided is not None:
@@ -512,7 +528,7 @@ class Reconciler:
         return certificate
 
 
-_SILENT_VERBS = (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS)
+_SILENT_VERBS = (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS, Verb.SYNC_DATABASE)
 
 
 def _failures(done: Iterable[Done]) -> dict[str, Done]:

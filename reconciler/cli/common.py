@@ -187,6 +187,6 @@ def plan_code(plan: Plan, *, detailed: bool = False) -> Exit:
         return Exit.PARTIAL
     if plan.diagnosis.situation is not Situation.MANAGED and not plan.actions:
         return Exit.PARTIAL
-    if plan.status is Status.CHANGES and detailed:
+    if plan.status is Status.CHANGES and detailed and not plan.only_upkeep:
         return Exit.CHANGES
     return Exit.DONE

@@ -136,8 +136,22 @@ def _broken(action: Action, world: _World, done: set[str]) -> list[str]:
         why += _migration(action, world)
     elif action.verb in (Verb.DISABLE_HOST, Verb.ENABLE_HOST, Verb.END_MAINTENANCE):
         why += _maintenance(action, world)
+    elif action.verb is Verb.SYNC_DATABASE:
+        why += _refresh(world)
     elif action.verb is Verb.DESIGNATE_MASTER and world.state is not None:
         why += [f"{h.name} is down" for h in world.state.hosts.values() if not h.live]
+    return why
+
+
+def _refresh(world: _World) -> list[str]:
+    """One master, no HA, and no host that the call would hang on but those that are proved dead."""
+    if world.state is None or sum(t.login is LoginAnswer.MASTER for t in world.survey.testimonies) != 1:
+        return ["there is not one master to send it to"]
+    why = ["XAPI's own HA is on"] if world.state.pool.ha_enabled else []
+    for host in world.state.hosts.values():
+        name = world.member_name(host)
+        if name is not None and host.live and not world.answers(host) and name not in world.proved:
+            why.append(f"{name} does not answer, and the master takes it for living")
     return why
 
 

@@ -36,6 +36,16 @@ class BmcPower(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CopyTold:
+    """What the operator's probe said of a member's copy of the pool database: its generation, and the time (UTC
+    seconds) at which it was written there; None where it did not say. `why`: what was wrong with the answer."""
+
+    generation: int | None = None
+    at: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Testimony:
     """All that one survey learnt about one member. Times in UTC seconds, costs in seconds.
 
@@ -58,6 +68,8 @@ class Testimony:
     took: float = 0.0
     pool_uuid: str | None = None
     """Of an accepted login: the pool that it serves. Another uuid than the manifest's is a stranger."""
+    copy: CopyTold | None = None
+    """What its probe said; None: none declared, or not asked."""
 
     @property
     def answers(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.draft import Draft, apply_command
 from reconciler.core.limits import Pause, withheld_by
 from reconciler.core.model import PoolState
-from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb, Withheld
+from reconciler.core.plan import UPKEEP, Action, Done, Kept, Plan, Result, Stage, Verb, Withheld
 from reconciler.core.stopped import Stopped, holds_back
 from reconciler.core.wanted import Level, VmWish, Wanted
 from reconciler.core.words import count, names
@@ -107,8 +107,8 @@ def restrain(
 
 def counts(action: Action) -> bool:
     """It counts against --max-actions. What only watches does not, nor does recovering the members, which finishes a
-    promotion: cut off from it, the new master may stay disabled for ever (recording 14)."""
-    return action.level > Level.OBSERVE and action.verb is not Verb.RECOVER_MEMBERS
+    promotion: cut off from it, the new master may stay disabled for ever (recording 14), nor upkeep."""
+    return action.level > Level.OBSERVE and action.verb is not Verb.RECOVER_MEMBERS and action.verb not in UPKEEP
 
 
 def _stop_of(action: Action, allowance: Allowance) -> Stopped | None:
@@ -200,7 +200,17 @@ def ceiling(fresh: Plan, approved: Plan) -> Plan:
         for a in fresh.actions
         if _key(a) not in allowed and (str(a.verb), a.target.name) not in allowed and a.level > Level.OBSERVE
     }
-    return _without(fresh, beyond)
+    left = _without(fresh, beyond)
+    # Nobody who approves a plan has refused a refresh that only became due since: it is left to the next run.
+    later = tuple(
+        Kept(w.action.target, f"{words(w.action)} is left to the next run: {w.why}")
+        for w in left.withheld
+        if w.action.verb in UPKEEP
+    )
+    if not later:
+        return left
+    held = tuple(w for w in left.withheld if w.action.verb not in UPKEEP)
+    return replace(left, withheld=held, kept=left.kept + later)
 
 
 def apply_again(plan: Plan) -> str:

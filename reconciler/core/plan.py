@@ -23,6 +23,7 @@ class Verb(StrEnum):
     SET_DEFAULT_SR = "set-default-sr"
     SET_SUSPEND_SR = "set-suspend-sr"
     SET_AFFINITY = "set-affinity"
+    SYNC_DATABASE = "sync-database"  # give every member a copy of the database as it is now
     DESIGNATE_MASTER = "designate-master"
     START = "start"
     RESUME = "resume"
@@ -46,6 +47,7 @@ SIGNS = {
     Verb.SET_DEFAULT_SR: "~",
     Verb.SET_SUSPEND_SR: "~",
     Verb.SET_AFFINITY: "~",
+    Verb.SYNC_DATABASE: "~",
     Verb.DESIGNATE_MASTER: "^",
     Verb.START: ">",
     Verb.RESUME: ">",
@@ -69,6 +71,7 @@ LEVELS = {
     Verb.SET_DEFAULT_SR: Level.METADATA,
     Verb.SET_SUSPEND_SR: Level.METADATA,
     Verb.SET_AFFINITY: Level.METADATA,
+    Verb.SYNC_DATABASE: Level.METADATA,
     Verb.DESIGNATE_MASTER: Level.MOVE,
     Verb.START: Level.POWER,
     Verb.RESUME: Level.POWER,
@@ -80,6 +83,11 @@ LEVELS = {
     Verb.ENABLE_HOST: Level.MOVE,
     Verb.END_MAINTENANCE: Level.METADATA,
 }
+
+
+UPKEEP = frozenset({Verb.SYNC_DATABASE})
+"""Verbs that keep a pool ready for the worst and change nothing that a manifest declares: a pool that lacks only them
+is as declared, and no run is blamed for leaving them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +233,13 @@ class Plan:
     def actions(self) -> tuple[Action, ...]:
         """Every action of every stage, in order."""
         return tuple(a for s in self.stages for a in s.actions)
+
+    @property
+    def only_upkeep(self) -> bool:
+        """The pool is as declared, and all that there is to do keeps it ready for the worst."""
+        managed = self.diagnosis.situation is Situation.MANAGED
+        left = self.withheld or self.unmet or any(a.verb not in UPKEEP for a in self.actions)
+        return bool(self.actions) and managed and not left
 
     @property
     def status(self) -> Status:

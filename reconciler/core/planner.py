@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reconciler.core.copies import CopyMemory
 from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import Draft
 from reconciler.core.evidence import Certificate, Diagnosis, Incident, LoginAnswer, Situation, Survey, Verdict
@@ -20,6 +21,7 @@ from reconciler.core.regain import forecast_pool, plan_regain
 from reconciler.core.restore import Restore, plan_restore
 from reconciler.core.rights import cannot_ask
 from reconciler.core.rivals import plan_rivals
+from reconciler.core.upkeep import plan_refresh
 from reconciler.core.wanted import VmWish, Wanted
 from reconciler.core.words import count, utc
 
@@ -37,10 +39,12 @@ def make_plan(
     failback: bool = False,
     obligations: Sequence[Obligation] = (),
     realms: Mapping[str, PoolState] | None = None,
+    memory: CopyMemory | None = None,
 ) -> Plan:
     """The plan for what is known now. `state` is the pool as its acting master tells it, None when there is none;
     `last_known` the pool as it was last read, for forecasts; `obligations` promotions that are not settled; `realms`
-    the pool as each of several masters tells it, by the master's name."""
+    the pool as each of several masters tells it, by the master's name; `memory` what is known of the members' copies
+    of the database, None where nobody remembers (then none is refreshed)."""
     known = state or last_known
     diagnosis = diagnose(
         wanted,
@@ -67,9 +71,9 @@ def make_plan(
         notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes) + cannot_ask(wanted, survey),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
-        plan = _managed(plan, wanted, survey, state, allowance, failback=failback)
+        plan = _managed(plan, wanted, survey, state, allowance, memory, failback=failback)
     elif diagnosis.situation in (Situation.LOST, Situation.BOOTING):
-        plan = _lost(plan, wanted, survey, last_known, incident, allowance)
+        plan = _lost(plan, wanted, survey, last_known, incident, allowance, memory)
     elif diagnosis.situation is Situation.TWO_MASTERS:
         plan = _two_masters(plan, wanted, survey, realms or {}, allowance)
     return _with_facts(plan, survey, state)
@@ -91,7 +95,14 @@ def _wishes(restore: Restore, state: PoolState) -> dict[str, VmWish]:
 
 
 def _managed(
-    plan: Plan, wanted: Wanted, survey: Survey, state: PoolState, allowance: Allowance, *, failback: bool
+    plan: Plan,
+    wanted: Wanted,
+    survey: Survey,
+    state: PoolState,
+    allowance: Allowance,
+    memory: CopyMemory | None,
+    *,
+    failback: bool,
 ) -> Plan:
     brake = brake_reason(wanted, survey)
     restore = plan_restore(wanted, survey, plan.diagnosis, state, brake=brake, failback=failback)
@@ -100,7 +111,8 @@ def _managed(
     draft = restore.draft
     draft.actions[:] = _ordered(draft.actions)  # as they will be done, so that --max-actions cuts the last ones
     wishes = _wishes(restore, state)
-    restrain(wanted, draft, allowance, state=state, wishes=wishes, brake=brake, now=plan.made_at)
+    allowance = restrain(wanted, draft, allowance, state=state, wishes=wishes, brake=brake, now=plan.made_at)
+    _refresh(wanted, restore, state, allowance, memory, plan.made_at)
     declared = {uuid: str(wish.state) for uuid, wish in wishes.items()}
     starting = [a.target for a in draft.actions if a.verb in (Verb.START, Verb.RESUME)]
     draft.notes.extend(others_words(wanted, state, declared, starting))
@@ -134,6 +146,22 @@ def _managed(
     )
 
 
+def _refresh(
+    wanted: Wanted, restore: Restore, state: PoolState, allowance: Allowance, memory: CopyMemory | None, now: float
+) -> None:
+    """Add the refresh that is due, after all else but a hand-over, which refreshes by itself (sheet §2.8). One that may
+    not be done now is nobody's wish unmet, so it is told and not withheld."""
+    if memory is None:
+        return
+    draft = restore.draft
+    due = plan_refresh(wanted, restore.stands, state, draft, memory, now)
+    restrain(wanted, due, allowance, state=state, wishes={}, brake="", now=now)
+    draft.actions.extend(due.actions)
+    draft.kept.extend(due.kept)
+    for held in due.withheld:
+        draft.keep(held.action.target, f"a refresh of the members' copies of its database waits: {held.why}")
+
+
 def _lost(
     plan: Plan,
     wanted: Wanted,
@@ -141,6 +169,7 @@ def _lost(
     last_known: PoolState | None,
     incident: Incident | None,
     allowance: Allowance,
+    memory: CopyMemory | None,
 ) -> Plan:
     regain = plan_regain(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
     draft = regain.draft
@@ -157,7 +186,7 @@ def _lost(
     later = plan_restore(wanted, seen, told_by, state, brake="", assume_rejoined=True)
     spent = allowance.spent | {a.target.name for a in draft.actions if a.verb is Verb.FENCE}
     later.draft.actions[:] = _ordered(later.draft.actions)
-    restrain(
+    allowance = restrain(
         wanted,
         later.draft,
         replace(allowance, spent=frozenset(spent)),
@@ -166,6 +195,7 @@ def _lost(
         brake="",
         now=plan.made_at,
     )
+    _refresh(wanted, later, state, allowance, memory, plan.made_at)
     plan = replace(plan, last_known_at=last_known.read_at)
     if not draft.actions:
         return replace(plan, notes=notes + _coming(later.draft, last_known))
@@ -208,6 +238,7 @@ _RANK = {
     Verb.DISABLE_HOST: 1,
     Verb.ENABLE_HOST: 1,
     Verb.END_MAINTENANCE: 7,
+    Verb.SYNC_DATABASE: 8,
 }
 
 

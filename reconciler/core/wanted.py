@@ -73,6 +73,8 @@ class Member:
     place: Place | None = None
     evacuate_all: bool = False
     """Maintenance may also move VMs that the manifest does not name."""
+    probe: tuple[str, ...] = ()
+    """The command that tells how old its copy of the database is; (): the pool's, if there is one."""
 
 
 class Failback(StrEnum):
@@ -234,6 +236,21 @@ class FreezeWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataPolicy:
+    """How the members' copies of the pool database are kept and judged. Times in seconds.
+
+    `refresh_every`: copies older than that are refreshed; None: XAPI's own backups only. `max_killed`: the VMs on
+    living hosts that a promotion may kill, for the promoted copy knows them elsewhere or not at all. `probe`: a command
+    and its arguments that tells the age of a member's copy; `{name}` and `{address}` in them are the member's.
+    """
+
+    refresh_every: float | None = None
+    max_killed: int = 5
+    probe: tuple[str, ...] = ()
+    probe_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How far runs go and how many things they do at once. `reserve`: hosts whose loss placement must survive."""
 
@@ -250,6 +267,7 @@ class Policy:
     """Seconds for which an unattended run does not start a VM that was found stopped while its host lives. 0: none."""
     migration_network: str | None = None
     """Network (name or uuid) that migrations go over; None: the pool's own setting, or the management network."""
+    metadata: MetadataPolicy = MetadataPolicy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import BmcPower, Certificate, Incident, Survey
 from reconciler.core.fence_text import Refusal
 from reconciler.core.model import PoolState
@@ -76,6 +77,10 @@ class Store(Protocol):
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Every certificate that is not void; it may have expired."""
+        ...
+
+    def add_refreshed(self, fresh: Sequence[Refreshed]) -> None:
+        """Remember which hosts have a copy of the pool database of when."""
         ...
 
     def void_certificate(self, certificate: Certificate, why: str) -> None:

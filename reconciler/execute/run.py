@@ -13,7 +13,7 @@ from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
-from reconciler.execute import crown, handover, maintenance, rejoin, storage
+from reconciler.execute import crown, handover, maintenance, refresh, rejoin, storage
 from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
 from reconciler.execute.bury import declare_dead
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
@@ -35,9 +35,10 @@ ALONE = frozenset(
         Verb.RECOVER_MEMBERS,
         Verb.AWAIT_MEMBERS,
         Verb.DESIGNATE_MASTER,
+        Verb.SYNC_DATABASE,
     }
 )
-"""Verbs that nothing runs beside: they decide who is master, or wait for everybody."""
+"""Verbs that nothing runs beside: they decide who is master, wait for everybody, or copy what all others did."""
 CROWNING = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.FOLLOW})
 """Verbs that work without a master: one that does not answer is what they are about."""
 LOOK_UP = 30.0  # s; at least so often the loop looks at the clock while it waits for tasks
@@ -285,6 +286,8 @@ class Executor:
                 return rejoin.recover(bench, prover, action)
             case Verb.AWAIT_MEMBERS:
                 return rejoin.await_members(bench, prover, action)
+            case Verb.SYNC_DATABASE:
+                return refresh.refresh(bench, action)
             case Verb.DESIGNATE_MASTER:
                 return handover.designate(bench, prover, action)
             case Verb.DISABLE_HOST:

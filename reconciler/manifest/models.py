@@ -250,6 +250,17 @@ class LimitsBlock(_Block):
     """For a live migration; then it is cancelled, and the VM goes on where it was."""
 
 
+class MetadataBlock(_Block):
+    """The members' copies of the pool's database: a promoted member starts from its own."""
+
+    refresh_every: Duration | None = None
+    """Copies that were refreshed longer ago are refreshed by the next run (`pool.sync_database`), and after every run
+    that starts VMs. Unset: only XAPI's own backups, one per 5 min and member."""
+    max_killed: int = Field(5, ge=0)
+    """A promotion is withheld if it may kill more VMs than this on living hosts, because they started, moved or were
+    created after the promoted copy was made."""
+
+
 class Freeze(_Block):
     """A time in which no run goes far: from a day and time until another, or every week at the same hours, in UTC."""
 
@@ -295,6 +306,8 @@ class Policy(_Block):
     """Rules for placing VMs."""
     limits: LimitsBlock = LimitsBlock()
     """Operations at once, and deadlines."""
+    metadata: MetadataBlock = MetadataBlock()
+    """The members' copies of the pool's database."""
     freeze: list[Freeze] = Field(default_factory=list)
     """Times in which no run goes far."""
     grace: Patience = 600.0

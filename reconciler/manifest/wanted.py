@@ -16,6 +16,7 @@ from reconciler.core.wanted import (
     MasterWish,
     Member,
     MemberState,
+    MetadataPolicy,
     Place,
     PlacementWish,
     Policy,
@@ -160,6 +161,7 @@ def _policy(doc: Document, policy: models.Policy) -> Policy:
         grace=policy.grace,
         respect_manual_stop=policy.respect_manual_stop,
         migration_network=policy.placement.migration_network,
+        metadata=MetadataPolicy(policy.metadata.refresh_every, policy.metadata.max_killed),
     )
 
 

@@ -8,13 +8,15 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import Certificate, Incident
 from reconciler.core.obligations import Obligation
+from reconciler.state.copies import Copies
 from reconciler.state.disk import StateError, damaged, give_to_owner_of, make_folder, read_json, remove, write_json
 from reconciler.state.journal import Journal, read_journal
 from reconciler.state.lock import LockBusy, holder, locked
@@ -85,6 +87,15 @@ class PoolFolder:
     def memory(self) -> Memory:
         """Pauses, obligations and VMs found stopped."""
         return Memory(self.path)
+
+    @property
+    def copies(self) -> Copies:
+        """What is remembered about the members' copies of the database."""
+        return Copies(self.path)
+
+    def add_refreshed(self, fresh: Sequence[Refreshed]) -> None:
+        """Remember which hosts have a copy of the database of when. Raises StateError."""
+        self.copies.change(lambda memory: memory.with_refreshed(tuple(fresh)))
 
     def prepare(self) -> None:
         """Make the folder, for whoever writes `last_known`. Raises StateError."""

@@ -113,7 +113,7 @@ def outcome_markdown(outcome: Outcome, *, limit: int = MOST_CHARS) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    if words.is_as_declared(plan):
+    if words.is_as_declared(plan) or plan.only_upkeep:
         return "is as declared"
     return "is not as declared" if plan.actions or plan.withheld or plan.unmet else "can't be judged"
 

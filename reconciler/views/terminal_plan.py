@@ -58,7 +58,9 @@ def plan_text(
             _notes(page, plan)
             _kept(page, plan, verbose=True)
         return page.render()
-    if _well(plan.diagnosis):
+    if _well(plan.diagnosis) and plan.only_upkeep:
+        page.line((f"Pool {words.name(plan.pool)} is as declared; due: {words.counted(plan)}.", "bold"))
+    elif _well(plan.diagnosis):
         page.line((f"Pool {words.name(plan.pool)} is not as declared: {words.counted(plan)}.", "bold"))
     else:
         page.line((headline(plan.pool, plan.diagnosis), "bold"))

@@ -164,6 +164,8 @@ def does(action: Action) -> str:
             if action.to is None:
                 return f"clear the home (affinity) of {who}"
             return f"set the home (affinity) of {who}{_to(action, 'to')}"
+        case Verb.SYNC_DATABASE:
+            return "refresh every member's copy of the pool database"
         case Verb.DESIGNATE_MASTER:
             return f"hand the office of master over to {who}"
         case Verb.START | Verb.RESUME:
@@ -248,6 +250,7 @@ _GROUPS: Final = (
     ("to promote/recover", (Verb.PROMOTE, Verb.FOLLOW, Verb.RECOVER_MEMBERS)),
     ("to declare dead", (Verb.DECLARE_DEAD,)),
     ("to set", (Verb.SET_DEFAULT_SR, Verb.SET_SUSPEND_SR, Verb.SET_AFFINITY)),
+    ("to refresh", (Verb.SYNC_DATABASE,)),
     ("to move (the master)", (Verb.DESIGNATE_MASTER,)),
     ("to migrate", (Verb.MIGRATE,)),
     ("to start", (Verb.START, Verb.RESUME, Verb.UNPAUSE)),

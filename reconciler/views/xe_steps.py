@@ -252,6 +252,17 @@ def _designate(action: Action, desk: Desk) -> Lines:
     return [*lines, *_answers(desk, action.target.name), *_rejoined(desk, gone=())]
 
 
+def _sync_database(action: Action, desk: Desk) -> Lines:
+    return [
+        *comment(
+            "Every host that is up gets a copy of the database as it is now. With a host down it ends with an",
+            "error that names that host; the others have their copy. It may take 2 min then.",
+        ),
+        desk.xe("pool-sync-database"),
+        *comment("Expected: no output, or HOST_OFFLINE and the name of a host that you know is down."),
+    ]
+
+
 def _power(command: str, expected: str) -> Callable[[Action, Desk], Lines]:
     def steps(action: Action, desk: Desk) -> Lines:
         uuid = desk.uuid(action.target)
@@ -323,6 +334,7 @@ STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.SET_DEFAULT_SR: _pool_sr("default-SR"),
     Verb.SET_SUSPEND_SR: _pool_sr("suspend-image-SR"),
     Verb.SET_AFFINITY: _affinity,
+    Verb.SYNC_DATABASE: _sync_database,
     Verb.DESIGNATE_MASTER: _designate,
     Verb.START: _power("vm-start", "running"),
     Verb.RESUME: _power("vm-resume", "running"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import (
     BmcPower,
     Certificate,
@@ -406,6 +407,9 @@ class MemoryStore:
 
     def clear_handover(self) -> None:
         self.sent_handover = None
+
+    def add_refreshed(self, fresh: Sequence[Refreshed]) -> None:
+        self.refreshed = tuple(fresh)
 
     def handover(self) -> Incident | None:
         return getattr(self, "sent_handover", None)

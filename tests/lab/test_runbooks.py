@@ -52,7 +52,10 @@ def test_03_promotion_and_recovery_after_the_master_died() -> None:
         assert s.refusal("h2", call, "h1") == ["HOST_OFFLINE", "h1"], call
     assert s.refusal("h2", "host.power_on", "h1") == ["HOST_POWER_ON_MODE_DISABLED"]
     assert s.refusal("h2", "host.destroy", "h1") == ["HOST_HAS_RESIDENT_VMS", "h1"]
+    before = s.lab.now
     assert s.refusal("h2", "pool.sync_database") == ["HOST_OFFLINE", "h1"]
+    assert s.lab.hosts["h3"].disk.taken_at > before, "who lives has its copy all the same"
+    assert s.lab.hosts["h1"].disk.taken_at < before
     assert s.refusal("h2", "pool.designate_new_master", "h3") == ["HOST_OFFLINE", "h1"]
     assert s.ask("h2", "host.compute_free_memory", "h1") > 0
     assert sorted(s.ask("h2", "VM.get_possible_hosts", "vm6")) == ["h2", "h3"]

@@ -14,6 +14,7 @@ What the world does:
     lab power off|on HOST         lab toolstack stop|start|restart|hang HOST
     lab cut|heal A B              host names, client, storage, an SR's name, *
     lab bmc silent|answers|lies|honest HOST
+    lab backup hold|release HOST  copies of the database do not reach it any more
     lab ha armed|off HOST         XAPI's HA as that host's own files have it
     xe METHOD ARG…                somebody else, at the acting master; ARGs are vm:NAME, host:NAME, sr:NAME,
     xe@HOST METHOD ARG…           pool:, vbd:NAME (its CD drive), true, false, numbers, address:NAME, or text;
@@ -357,6 +358,8 @@ class Scenario:
                 lab.bmc_answers[host] = how == "answers"
             case ["lab", "bmc", "lies" | "honest" as how, host]:
                 lab.bmc_lies[host] = how == "lies"
+            case ["lab", "backup", "hold" | "release" as how, host]:
+                self.lab.hosts[host].backup_held = how == "hold"
             case ["lab", "ha", "armed" | "off" as how, host]:
                 lab.hosts[host].ha_armed = how == "armed"
             case [xe, method, *args] if xe.startswith("xe"):
