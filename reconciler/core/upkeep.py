@@ -10,8 +10,8 @@ from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import Wanted
 from reconciler.core.words import count, lasting, names, utc
 
-_MOVES_VMS = (Verb.DECLARE_DEAD, Verb.START, Verb.RESUME)
-"""After these a copy from before places a VM on the host that died: promoted, it kills the VM where it runs now."""
+_MOVES_VMS = (Verb.DECLARE_DEAD, Verb.START, Verb.RESUME, Verb.MIGRATE)
+"""After these a copy from before places a VM where it does not run any more: promoted, it kills the VM where it does."""
 
 
 def plan_refresh(
@@ -77,7 +77,9 @@ def _due(
     moving = [a for a in draft.actions if a.verb in _MOVES_VMS]
     if moving:
         starts = sum(a.verb is not Verb.DECLARE_DEAD for a in moving)
-        what = f"{count(starts, 'VM')} will have started" if starts else f"{moving[0].target.name} will be buried"
+        what = (
+            f"{count(starts, 'VM')} will have started or moved" if starts else f"{moving[0].target.name} will be buried"
+        )
         return f"{what}, and a copy from before would not know it"
     known = {s.host.uuid: memory.of(s.host.uuid) for s in reached}
     unknown = [s.thing.name for s in reached if known[s.host.uuid] is None]
