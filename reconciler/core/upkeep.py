@@ -11,7 +11,7 @@ from reconciler.core.wanted import Wanted
 from reconciler.core.words import count, lasting, names, utc
 
 _MOVES_VMS = (Verb.DECLARE_DEAD, Verb.START, Verb.RESUME, Verb.MIGRATE)
-"""After these a copy from before places a VM where it does not run any more: promoted, it kills the VM where it does."""
+"""After these a copy from before has a VM where it does not run any more: promoted, it kills the VM where it does."""
 
 
 def plan_refresh(
