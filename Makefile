@@ -52,6 +52,7 @@ bench: $(READY) ## numbers of this machine, and how they grow; ARGS=--json for p
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: $(READY) ## random pools, faults and people on all cores; N=50000 schedules from FROM=1 on
+	@HYPOTHESIS_PROFILE=fresh $(BIN)/python -m pytest -q tests/properties tests/core
 	@$(BIN)/python -m tests.soak $(FROM) --count $(N)
 
 mutants: $(READY) ## take out each line that keeps an invariant, and see a test fail

@@ -32,6 +32,7 @@ from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Session, Sessions
 from reconciler.core.stopped import Stopped, answering, newly_stopped, still_stopped
+from reconciler.core.unsettled import Unsettled, still_unsettled
 from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
 from reconciler.core.words import address_host, utc
 from reconciler.execute.desk import Desk
@@ -73,6 +74,7 @@ class Look:
     realms: Mapping[str, PoolState] = field(default_factory=dict)
     """The pool as each of several masters tells it, by the master's name; without those that could not be read."""
     copies: CopyMemory = NOTHING
+    unsettled: tuple[Unsettled, ...] = ()
 
 
 @dataclass
@@ -170,8 +172,11 @@ class Reconciler:
         realms = self._realms(masters, expected) if len(masters) > 1 else {}
         pauses = self.folder.memory.pauses(now=now)
         stops = self._stops(last_known, state, seen, remember=remember)
+        unsettled = self._unsettled(state, remember=remember)
         copies = self._copies(last_known, state, seen, remember=remember)
-        self.look = Look(now, seen, state, last_known, certificates, incident, fault, pauses, stops, realms, copies)
+        self.look = Look(
+            now, seen, state, last_known, certificates, incident, fault, pauses, stops, realms, copies, unsettled
+        )
         if state is not None and remember:
             snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
         return self.look
@@ -204,6 +209,16 @@ class Reconciler:
         except OSError as error:
             log.warning("what changed in the pool can't be remembered: %s", error)
             return memory.load()
+
+    def _unsettled(self, state: PoolState | None, *, remember: bool) -> tuple[Unsettled, ...]:
+        """Starts whose end neither an earlier run nor this look saw."""
+        held = self.folder.memory.unsettled()
+        if state is None:
+            return held
+        left = still_unsettled(held, state)
+        if remember:
+            self.folder.memory.end([u for u in held if u not in left])
+        return left
 
     def _read(self, address: str) -> PoolState:
         session = self.sessions.login(address)
@@ -257,6 +272,7 @@ class Reconciler:
             obligations=self.folder.memory.obligations(),
             realms=look.realms,
             memory=look.copies,
+            unsettled=look.unsettled,
         )
         for judged in plan.diagnosis.members:
             if judged.voided is not None:

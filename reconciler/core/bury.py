@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from reconciler.core.draft import Draft, enable_remedy, look_and_attest, toolstack_command
 from reconciler.core.evidence import BmcPower
@@ -11,6 +12,7 @@ from reconciler.core.mark import mark_of
 from reconciler.core.model import Host, PoolState, PowerState, Vm
 from reconciler.core.plan import Action, Verb
 from reconciler.core.standing import Stand, Standing, Stands
+from reconciler.core.unsettled import Tie
 from reconciler.core.wanted import VmWish, Wanted, WantedState
 from reconciler.core.words import count, names, utc
 
@@ -149,6 +151,7 @@ def plan_burials(
     starts_wanted: bool,
     brake: str,
     draft: Draft,
+    ties: Mapping[str, Tie] = MappingProxyType({}),
 ) -> dict[str, tuple[str, ...]]:
     """Add FENCE and DECLARE_DEAD actions for hosts whose VMs a wish concerns; one burial serves all VMs of a host.
 
@@ -162,13 +165,14 @@ def plan_burials(
             continue
         guests = _guests_on(one, state)
         concerned = [vm for vm in guests if vm.ref in wishes and wishes[vm.ref].state not in (WantedState.AS_IS,)]
-        if not concerned and not (one.host.ref in doubtful and starts_wanted):
+        tied = [t for t in ties.values() if t.stand.host.ref == one.host.ref]
+        if not concerned and not tied and not (one.host.ref in doubtful and starts_wanted):
             if one.standing is Standing.DEAD:
                 proved[one.host.ref] = ()
             continue
         follows: tuple[str, ...] = ()
         rests = (one.thing.name,)
-        why_fence = _why(one, concerned, [d for d in in_doubt if d.stand is one])
+        why_fence = _why(one, concerned, [d.why for d in in_doubt if d.stand is one] + [t.why for t in tied])
         if one.standing is not Standing.DEAD:
             fence = Action(Verb.FENCE, one.thing, why_fence, before=one.why, after="power off, read back from its BMC")
             why, remedy = fence_obstacle(one, brake, guests)
@@ -184,33 +188,39 @@ def plan_burials(
                 continue
             draft.actions.append(fence)
             follows = (fence.id,)
-        if concerned:
-            burial = _burial(one, guests, concerned, rests, follows)
+        if concerned or tied:  # a start that was cut off left its disks locked for that host, too
+            burial = _burial(one, guests, concerned, rests, follows, tied)
             draft.actions.append(burial)
             follows = (burial.id,)
         proved[one.host.ref] = follows
     return proved
 
 
-def _why(one: Stand, concerned: Sequence[Vm], in_doubt: Sequence[Doubt]) -> str:
+def _why(one: Stand, concerned: Sequence[Vm], in_doubt: Sequence[str]) -> str:
     if concerned:
         them = "it" if len(concerned) == 1 else "them"
         return (
             f"{count(len(concerned), 'declared VM')} can't be started elsewhere while {one.thing.name} may run {them}"
         )
-    return in_doubt[0].why if in_doubt else ""
+    return in_doubt[0] if in_doubt else ""
 
 
 def _burial(
-    one: Stand, guests: Sequence[Vm], concerned: Sequence[Vm], rests: tuple[str, ...], follows: tuple[str, ...]
+    one: Stand,
+    guests: Sequence[Vm],
+    concerned: Sequence[Vm],
+    rests: tuple[str, ...],
+    follows: tuple[str, ...],
+    tied: Sequence[Tie] = (),
 ) -> Action:
     others = [vm.name for vm in guests if vm not in concerned]
     also = f"; it also resets {names(others)}, which the manifest does not name" if others else ""
     verb = "is" if len(guests) == 1 else "are"
+    why = f"{names(vm.name for vm in guests)} {verb} still recorded as running on it{also}" if guests else tied[0].why
     return Action(
         Verb.DECLARE_DEAD,
         one.thing,
-        f"{names(vm.name for vm in guests)} {verb} still recorded as running on it{also}",
+        why,
         before=f"{count(len(guests), 'VM')} recorded on it",
         after="its VMs Halted, their disks unlocked",
         certificate_of=rests,

@@ -21,6 +21,7 @@ from reconciler.core.regain import forecast_pool, plan_regain
 from reconciler.core.restore import Restore, plan_restore
 from reconciler.core.rights import cannot_ask
 from reconciler.core.rivals import plan_rivals
+from reconciler.core.unsettled import Unsettled
 from reconciler.core.upkeep import plan_refresh
 from reconciler.core.wanted import VmWish, Wanted
 from reconciler.core.words import count, utc
@@ -40,11 +41,13 @@ def make_plan(
     obligations: Sequence[Obligation] = (),
     realms: Mapping[str, PoolState] | None = None,
     memory: CopyMemory | None = None,
+    unsettled: Sequence[Unsettled] = (),
 ) -> Plan:
     """The plan for what is known now. `state` is the pool as its acting master tells it, None when there is none;
     `last_known` the pool as it was last read, for forecasts; `obligations` promotions that are not settled; `realms`
     the pool as each of several masters tells it, by the master's name; `memory` what is known of the members' copies
-    of the database, None where nobody remembers (then none is refreshed)."""
+    of the database, None where nobody remembers (then none is refreshed);
+    `unsettled` starts whose end nobody saw."""
     known = state or last_known
     diagnosis = diagnose(
         wanted,
@@ -71,7 +74,7 @@ def make_plan(
         notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes) + cannot_ask(wanted, survey),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
-        plan = _managed(plan, wanted, survey, state, allowance, memory, failback=failback)
+        plan = _managed(plan, wanted, survey, state, allowance, memory, unsettled, failback=failback)
     elif diagnosis.situation in (Situation.LOST, Situation.BOOTING):
         plan = _lost(plan, wanted, survey, last_known, incident, allowance, memory)
     elif diagnosis.situation is Situation.TWO_MASTERS:
@@ -101,11 +104,12 @@ def _managed(
     state: PoolState,
     allowance: Allowance,
     memory: CopyMemory | None,
+    unsettled: Sequence[Unsettled],
     *,
     failback: bool,
 ) -> Plan:
     brake = brake_reason(wanted, survey)
-    restore = plan_restore(wanted, survey, plan.diagnosis, state, brake=brake, failback=failback)
+    restore = plan_restore(wanted, survey, plan.diagnosis, state, brake=brake, failback=failback, unsettled=unsettled)
     first = Draft(actions=list(restore.regain))
     allowance = restrain(wanted, first, allowance, state=state, wishes={}, brake=brake, now=plan.made_at)
     draft = restore.draft

@@ -19,6 +19,7 @@ from reconciler.core.standing import Stand, Standing, Stands, stand
 from reconciler.core.starts import plan_starts
 from reconciler.core.stops import plan_stop
 from reconciler.core.storage import plan_storage
+from reconciler.core.unsettled import Tie, Unsettled, tie
 from reconciler.core.wanted import Failback, MemberState, VmWish, Wanted, WantedState
 from reconciler.core.words import names
 
@@ -45,11 +46,13 @@ def plan_restore(
     brake: str,
     failback: bool = False,
     assume_rejoined: bool = False,
+    unsettled: Sequence[Unsettled] = (),
 ) -> Restore:
     """The fewest actions that bring a pool with one acting master to the manifest.
 
     `failback`: the person asked for the hand-over that `failback: manual` leaves to them. `assume_rejoined`: plan as
-    if every host that answers had rejoined (a forecast).
+    if every host that answers had rejoined (a forecast): then each tells what it runs. `unsettled`: starts whose end
+    nobody saw.
     """
     stands = stand(wanted, survey, diagnosis, state)
     if assume_rejoined:
@@ -75,6 +78,8 @@ def plan_restore(
             draft.keep(Thing("vm", vm.name, vm.uuid), told)
         else:
             starts.append(vm)
+    ties = {} if assume_rejoined else {u.uuid: t for u in unsettled if (t := tie(u, stands)) is not None}
+    ties = {vm.uuid: ties[vm.uuid] for vm in starts if vm.uuid in ties}
     proved = plan_burials(
         wanted,
         stands,
@@ -84,13 +89,14 @@ def plan_restore(
         starts_wanted=bool(starts),
         brake=brake,
         draft=draft,
+        ties=ties,
     )
     _plan_homes(selection, stands, state, desired, draft)
     plan_storage(wanted, stands, state, draft)
     for ref, wish in selection.wishes.items():
         plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
     then, back = returning(wanted, stands, draft)
-    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, draft)
+    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft)
     plan_departures(wanted, selection, then, state, room, draft)
     plan_returns(selection, then, state, room, back, draft)
     if not relieved:
@@ -106,6 +112,7 @@ def _plan_starts(
     in_doubt: tuple[Doubt, ...],
     proved: Mapping[Ref, tuple[str, ...]],
     starts: list[Vm],
+    ties: Mapping[str, Tie],
     draft: Draft,
 ) -> Room:
     for ref, wish in selection.wishes.items():
@@ -119,7 +126,16 @@ def _plan_starts(
             vm = by_uuid[stop.target.uuid]
             room.vacate(vm, where, selection.wishes[vm.ref].placement, stop.id)
     plan_starts(
-        wanted, selection, stands, state, in_doubt=in_doubt, proved=proved, starts=starts, room=room, draft=draft
+        wanted,
+        selection,
+        stands,
+        state,
+        in_doubt=in_doubt,
+        proved=proved,
+        starts=starts,
+        room=room,
+        draft=draft,
+        ties=ties,
     )
     enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
     draft.actions[:] = [

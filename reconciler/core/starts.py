@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from reconciler.core.bury import Doubt
 from reconciler.core.draft import Draft, look_and_attest, toolstack_command
@@ -14,6 +15,7 @@ from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.select import Selection
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.storage import hosts_of, unreachable_words
+from reconciler.core.unsettled import Tie
 from reconciler.core.wanted import VmWish, Wanted
 from reconciler.core.words import names
 
@@ -42,6 +44,8 @@ class _Candidate:
     rests_on: tuple[str, ...]
     follows: tuple[str, ...]
     home: Ref | None
+    only: Ref | None = None
+    """The host on which it may run already: it may be started nowhere else."""
 
 
 def plan_starts(
@@ -55,13 +59,17 @@ def plan_starts(
     starts: Sequence[Vm],
     room: Room,
     draft: Draft,
+    ties: Mapping[str, Tie] = MappingProxyType({}),
 ) -> None:
-    """Add a start, resume or unpause for each VM of `starts`, or the one reason why not and what to do about it."""
+    """Add a start, resume or unpause for each VM of `starts`, or the one reason why not and what to do about it.
+    `ties`: by VM uuid, the one host on which it may be started, for it may run there already."""
     affinities = {a.target.uuid: a for a in draft.actions if a.verb is Verb.SET_AFFINITY}
     candidates = []
     for vm in starts:
         wish = selection.wishes[vm.ref]
         candidate = _allowed(wanted, vm, wish, stands, state, in_doubt=in_doubt, proved=proved, draft=draft)
+        if candidate is not None:
+            candidate = _tied(wanted, candidate, ties.get(vm.uuid), proved, draft)
         if candidate is None:
             continue
         moved = affinities.get(vm.uuid)
@@ -145,6 +153,29 @@ def _allowed(
     return _Candidate(vm, wish, verb, tuple(dict.fromkeys(rests)), tuple(dict.fromkeys(follows)), None)
 
 
+def _tied(
+    wanted: Wanted, one: _Candidate, tie: Tie | None, proved: Mapping[Ref, tuple[str, ...]], draft: Draft
+) -> _Candidate | None:
+    """A start that was cut off before is tried on the same host only, where a second domain is refused (recording 22),
+    unless that host is proved dead."""
+    if tie is None or one.verb is Verb.UNPAUSE:
+        return one
+    host = tie.stand.host.ref
+    if host in proved:
+        rests, follows = (*one.rests_on, tie.stand.thing.name), (*one.follows, *proved[host])
+        return replace(one, rests_on=tuple(dict.fromkeys(rests)), follows=tuple(dict.fromkeys(follows)))
+    if tie.stand.standing is Standing.READY:
+        return replace(one, only=host)
+    action = Action(
+        one.verb, Thing("vm", one.vm.name, one.vm.uuid), "the manifest declares it running", after="Running"
+    )
+    if tie.stand.answers:
+        draft.hold(action, tie.why, tie.remedy)
+    else:
+        draft.hold(action, tie.why, _held_by(wanted, tie.stand, draft)[1])
+    return None
+
+
 def busy(vm: Vm, wish: VmWish) -> Unmet:
     """A wish that waits for an operation which somebody else began: the pool is not as declared until it is over."""
     return Unmet(
@@ -226,7 +257,8 @@ def _placed(
             certificate_of=one.rests_on,
             follows=one.follows,
         )
-    choice = choose(vm, ready, room, wish.placement, one.home)
+    hosts = [h for h in ready if one.only in (None, h.ref)]
+    choice = choose(vm, hosts, room, wish.placement, one.home)
     if choice.host is None:
         draft.unmet.append(_no_host(vm, wish, thing, choice.obstacles, stands, state))
         return None

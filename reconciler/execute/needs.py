@@ -12,6 +12,7 @@ from reconciler.core.fence_text import Refusal
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Result
 from reconciler.core.port import Session, TasksOf
+from reconciler.core.unsettled import Unsettled
 from reconciler.core.wanted import Member
 
 TasksFor = TasksOf
@@ -69,6 +70,15 @@ class Store(Protocol):
 
     def handover(self) -> Incident | None:
         """The hand-over that was sent and whose end no run has seen."""
+        ...
+
+    def begin(self, start: Unsettled) -> Unsettled:
+        """Remember a start or resume, before it is sent. Returns what is held: an older one of the same VM on the same
+        host, if that is not settled."""
+        ...
+
+    def end(self, start: Unsettled) -> None:
+        """Forget it: it is known what came of it."""
         ...
 
     def add_certificate(self, certificate: Certificate) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.core.draft import apply_command
 from reconciler.core.plan import Action, Done, Result, Verb
 from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
+from reconciler.core.unsettled import Unsettled
 from reconciler.core.wanted import Limits
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
@@ -73,6 +74,8 @@ class Ready:
     host: str
     record: dict[str, Json]
     options: dict[str, Json] = field(default_factory=dict)
+    toolstack: str = ""
+    """When the target's toolstack started, as it wrote it."""
 
 
 def power(bench: Bench, prover: Prover, action: Action) -> Steps:
@@ -211,7 +214,48 @@ def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Re
             remedy = told.remedy or f"xenrec plan {bench.wanted.argument}"
             what = "boot" if action.verb is Verb.START else "run"
             return failed(action, f"it cannot {what} on {action.to.name}: {told.sentence}", remedy)
-    return Ready(ref, host_ref, vm)
+    toolstack = str(dict(host.get("other_config") or {}).get("agent_start_time", ""))
+    return Ready(ref, host_ref, vm, toolstack=toolstack)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A start that is written down until it is known what came of it; of other verbs nothing is."""
+
+    bench: Bench
+    held: Unsettled | None
+    ours: bool = True
+    """False: an earlier one of the same VM on the same host is not settled either."""
+
+    def over(self) -> None:
+        """The VM runs: nothing is open any more. Raises CannotRecord."""
+        if self.held is not None:
+            with self.bench.recording("the end of a start"):
+                self.bench.store.end(self.held)
+
+    def refused(self) -> None:
+        """This one surely had no effect. Raises CannotRecord."""
+        if self.ours:
+            self.over()
+
+
+def _begun(bench: Bench, action: Action, ready: Ready) -> _Begun:
+    """Write a start, resume or move down before it is sent: the host may do it and nobody be told."""
+    if action.verb not in PLACED or action.to is None:
+        return _Begun(bench, None)
+    target, to = action.target, action.to
+    start = Unsettled(
+        target.uuid, target.name, str(action.verb), to.uuid, to.name, ready.toolstack, bench.port.now(), bench.run_id
+    )
+    with bench.recording("the start"):
+        held = bench.store.begin(start)
+    return _Begun(bench, held, held == start)
+
+
+def _cut_off(failure: XapiFailure) -> bool:
+    """XAPI lost the host meanwhile (message_forwarding.ml:do_op_on), or says that the domain is there: it may run."""
+    lost = failure.code == "INTERNAL_ERROR" and any("Unix" in str(p) or "Http" in str(p) for p in failure.params)
+    return lost or failure.code in ("CANNOT_CONTACT_HOST", "DOMAIN_EXISTS")
 
 
 def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wait, TaskResult | None, Done | Explained]:
@@ -224,14 +268,16 @@ def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wai
         params = (ready.vm, ready.host, False, False)
     limit = _deadline(bench.wanted.policy.limits, action, ready.record)
     until = bench.port.now() + limit
+    start = _begun(bench, action, ready)
     bench.intend(action, way.method, desk.address, to=action.to.name if action.to else "")
     bench.say(action, "submitted")
     try:
         task = desk.submit(way.method, *params)
     except LostReply as lost:
-        return (yield from _observe(bench, action, way, until, str(lost)))
+        return (yield from _observe(bench, action, way, until, str(lost), start))
     except XapiFailure as failure:
         bench.reply(action, way.method, failure.code)
+        start.refused()
         return bench.explain(failure)
     result = yield Wait(task, until)
     if result is None and action.verb is Verb.MIGRATE:
@@ -251,14 +297,17 @@ def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wai
         return unknown(action, f"it is still under way after {limit:.0f} s; it was not cancelled", "xe task-list")
     if result.status is TaskStatus.SUCCESS:
         bench.reply(action, way.method, "success")
+        start.over()
         return _verify(bench, action, way, ready)
     if result.failure is not None:
         bench.reply(action, way.method, result.failure.code)
+        if not _cut_off(result.failure):
+            start.refused()
         return bench.explain(result.failure)
     if result.status is TaskStatus.CANCELLED:
         bench.reply(action, way.method, "cancelled")
         return failed(action, "somebody cancelled it", _command(way, action))
-    return (yield from _observe(bench, action, way, until, "its task vanished"))
+    return (yield from _observe(bench, action, way, until, "its task vanished", start))
 
 
 def _verify(bench: Bench, action: Action, way: Way, ready: Ready) -> Done:
@@ -276,7 +325,7 @@ def _verify(bench: Bench, action: Action, way: Way, ready: Ready) -> Done:
 
 
 def _observe(
-    bench: Bench, action: Action, way: Way, until: float, why: str
+    bench: Bench, action: Action, way: Way, until: float, why: str, start: _Begun
 ) -> Generator[Wait, TaskResult | None, Done]:
     """Whether a call without an answer took effect: read the record until it is there, or nothing happens any more."""
     bench.say(action, f"{why}: watching it")
@@ -290,6 +339,7 @@ def _observe(
         on = f" on {bench.name_of('host', where)}" if where not in NULL else ""
         if _reached(action, way, vm, bench) and not busy:
             bench.reply(action, way.method, f"observed: {state}")
+            start.over()
             return done(action, f"{state}{on}; {why}")
         if busy:
             quiet_since = now

@@ -16,6 +16,7 @@ from typing import Any
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import Certificate, Incident
 from reconciler.core.obligations import Obligation
+from reconciler.core.unsettled import Unsettled
 from reconciler.state.copies import Copies
 from reconciler.state.disk import StateError, damaged, give_to_owner_of, make_folder, read_json, remove, write_json
 from reconciler.state.journal import Journal, read_journal
@@ -261,6 +262,14 @@ class PoolFolder:
     def clear_handover(self) -> None:
         """Forget it: it is known what came of it. Fine when there is none."""
         remove(self._handover_path)
+
+    def begin(self, start: Unsettled) -> Unsettled:
+        """Remember a start before it is sent; what is held, maybe an older one. Raises StateError, OSError."""
+        return self.memory.begin(start)
+
+    def end(self, start: Unsettled) -> None:
+        """It is known what came of it. Raises StateError, OSError."""
+        self.memory.end((start,))
 
     @property
     def _handover_path(self) -> Path:

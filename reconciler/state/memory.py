@@ -9,6 +9,7 @@ from pathlib import Path
 from reconciler.core.limits import Pause
 from reconciler.core.obligations import Obligation
 from reconciler.core.stopped import Stopped
+from reconciler.core.unsettled import Unsettled
 from reconciler.state.shelf import Shelf
 
 SETTLED_KEPT = 100
@@ -82,3 +83,27 @@ class Memory:
             return
         with self._shelf.content() as content:
             content["stops"] = [asdict(s) for s in stops]
+
+    # --- starts whose end nobody saw ------------------------------------------------------------------------------
+
+    def unsettled(self) -> tuple[Unsettled, ...]:
+        """Oldest first."""
+        return self._shelf.read("unsettled", Unsettled)
+
+    def begin(self, start: Unsettled) -> Unsettled:
+        """A start is about to be sent. What is held is returned: an older one of the same VM on the same host stays."""
+        with self._shelf.content() as content:
+            found = self._shelf.listed(content, "unsettled", Unsettled)
+            for one in found:
+                if (one.uuid, one.host_uuid) == (start.uuid, start.host_uuid):
+                    return one
+            content["unsettled"] = [asdict(u) for u in (*found, start)]
+        return start
+
+    def end(self, starts: Sequence[Unsettled]) -> None:
+        """It is known what came of them."""
+        if not starts or not self._shelf.path.exists():
+            return
+        with self._shelf.content() as content:
+            found = self._shelf.listed(content, "unsettled", Unsettled)
+            content["unsettled"] = [asdict(u) for u in found if u not in starts]

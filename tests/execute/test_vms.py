@@ -474,3 +474,37 @@ def test_a_message_is_left_in_the_pool_and_its_loss_spoils_nothing(rig: Rig) -> 
     assert not rig.last.post_message("did it")
     rig.last.master = "10.0.0.3"
     assert not rig.last.post_message("did it")
+
+
+CUT = ("CANNOT_CONTACT_HOST", "OpaqueRef:xen02")
+
+
+def test_a_start_is_written_down_before_it_is_sent_and_forgotten_when_it_runs(rig: Rig) -> None:
+    rig.world.halt("v1")
+    seen: list[tuple[str, str]] = []
+    rig.world.at("Async.VM.start_on", lambda: seen.extend((s.uuid, s.host) for s in rig.store.starts))
+    assert one(rig.run(start("v1", "xen02"))).result is Result.DONE
+    assert seen == [("uuid-v1", "xen02")]
+    assert rig.store.starts == []
+
+
+def test_a_start_whose_host_was_lost_stays_open_and_a_later_refusal_does_not_close_it(rig: Rig) -> None:
+    rig.world.halt("v1")
+    rig.world.fail("VM.start_on", *CUT, times=1)
+    rig.world.fail("VM.start_on", "HOST_OFFLINE", "OpaqueRef:xen02", times=9)
+    assert one(rig.run(start("v1", "xen02"))).result is Result.FAILED
+    assert [s.host for s in rig.store.starts] == ["xen02"]
+
+
+def test_a_start_that_was_refused_leaves_nothing_open(rig: Rig) -> None:
+    rig.world.halt("v1")
+    rig.world.fail("VM.start_on", "HOST_NOT_ENOUGH_FREE_MEMORY", "1", "2", times=9)
+    assert one(rig.run(start("v1", "xen02"))).result is Result.FAILED
+    assert rig.store.starts == []
+
+
+def test_a_start_that_can_not_be_written_down_is_not_sent(rig: Rig) -> None:
+    rig.world.halt("v1")
+    rig.store.full = True
+    rig.run(start("v1", "xen02"))
+    assert rig.world.count("Async.VM.start_on") == 0

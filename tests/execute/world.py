@@ -26,6 +26,7 @@ from reconciler.core.evidence import (
 from reconciler.core.fence_text import Refusal
 from reconciler.core.plan import Action, Plan, Stage, Thing, Verb
 from reconciler.core.port import AgentRun, Answer, Ask, Fault, FaultKind, TransportFault, XapiFailure
+from reconciler.core.unsettled import Unsettled
 from reconciler.core.wanted import Brake, Connection, FenceDevice, Limits, Member, Policy, SecretRef, Wanted
 from reconciler.execute.needs import Event
 from reconciler.execute.run import Executor
@@ -393,6 +394,9 @@ class MemoryStore:
     voided: list[tuple[Certificate, str]] = field(default_factory=list)
     sent: Incident | None = None
     broken: bool = False
+    full: bool = False
+    starts: list[Unsettled] = field(default_factory=list)
+    """Those whose end is not known."""
 
     def save_incident(self, incident: Incident) -> None:
         if self.broken:
@@ -416,6 +420,18 @@ class MemoryStore:
 
     def incident(self) -> Incident | None:
         return self.sent
+
+    def begin(self, start: Unsettled) -> Unsettled:
+        if self.full:
+            raise OSError("no space left on device")
+        for one in self.starts:
+            if (one.uuid, one.host_uuid) == (start.uuid, start.host_uuid):
+                return one
+        self.starts = [*self.starts, start]
+        return start
+
+    def end(self, start: Unsettled) -> None:
+        self.starts = [s for s in self.starts if s != start]
 
     def add_certificate(self, certificate: Certificate) -> None:
         self.kept.append(certificate)

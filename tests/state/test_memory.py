@@ -10,6 +10,7 @@ import pytest
 from reconciler.core.limits import Pause
 from reconciler.core.obligations import Obligation
 from reconciler.core.stopped import Stopped
+from reconciler.core.unsettled import Unsettled
 from reconciler.state.disk import StateError
 from reconciler.state.memory import Memory
 
@@ -88,3 +89,14 @@ def test_damage_is_an_error_and_never_nothing(memory: Memory, tmp_path: Path, co
     assert "memory.json" in str(caught.value)
     with pytest.raises(StateError):
         memory.pause(POOL)
+
+
+def test_a_start_is_held_until_its_end_and_an_older_one_stays(memory: Memory) -> None:
+    first = Unsettled("u-1", "db01", "start", "h-2", "xen02", "100.0", 50.0, "run-1")
+    assert memory.begin(first) == first
+    again = Unsettled("u-1", "db01", "start", "h-2", "xen02", "100.0", 60.0, "run-2")
+    assert memory.begin(again) == first
+    elsewhere = Unsettled("u-1", "db01", "start", "h-3", "xen03", "90.0", 60.0, "run-2")
+    assert memory.begin(elsewhere) == elsewhere
+    memory.end((first,))
+    assert memory.unsettled() == (elsewhere,)

@@ -1,0 +1,78 @@
+"""Starts whose end nobody saw: the VM may run on the host that was asked, whatever the database says. Pure.
+
+When a master loses a host while that host starts a VM, XAPI reports CANNOT_CONTACT_HOST
+(message_forwarding.ml:do_op_on) and records the VM as halted; the host goes on, and its VM runs. It tells so only when
+its toolstack starts again (recordings 15, 21).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.core.draft import toolstack_command
+from reconciler.core.model import PoolState, PowerState
+from reconciler.core.plan import Verb
+from reconciler.core.standing import Stand, Stands
+from reconciler.core.words import utc
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A start, resume or migration (`verb`) of one VM to one host, sent at `at` (UTC seconds) by run `run`, that may
+    have taken effect.
+
+    `toolstack` is the host's other_config:agent_start_time at that moment, "" when it has none: while it is the same,
+    the host has not told what it runs.
+    """
+
+    uuid: str
+    name: str
+    verb: str
+    host_uuid: str
+    host: str
+    toolstack: str
+    at: float
+    run: str
+
+
+def still_unsettled(found: Sequence[Unsettled], state: PoolState) -> tuple[Unsettled, ...]:
+    """Those that the pool as it was read does not settle. One is settled when the database has the VM as running (of a
+    migration: there), when its host's toolstack started anew and the host is enabled again (then it told what it runs),
+    or when the VM or the host is gone from the pool."""
+    vms = {vm.uuid: vm for vm in state.guests}
+    hosts = {host.uuid: host for host in state.hosts.values()}
+    left = []
+    for one in found:
+        vm, host = vms.get(one.uuid), hosts.get(one.host_uuid)
+        if vm is None or host is None:
+            continue
+        runs = vm.power_state in (PowerState.RUNNING, PowerState.PAUSED) and not vm.current_operations
+        if one.verb == Verb.MIGRATE:
+            runs = runs and vm.resident_on == host.ref
+        told = host.live and host.enabled and host.other_config.get("agent_start_time", "") != one.toolstack
+        if not runs and not told:
+            left.append(one)
+    return tuple(left)
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A VM that may only be started on `stand`'s host, and what people are told about it."""
+
+    stand: Stand
+    why: str
+    remedy: str
+
+
+def tie(one: Unsettled, stands: Stands) -> Tie | None:
+    """What the start of its VM is tied to; None when its host is not in the pool."""
+    stand = next((s for s in stands.by_ref.values() if s.host.uuid == one.host_uuid), None)
+    if stand is None:
+        return None
+    where = f"{'to' if one.verb == Verb.MIGRATE else 'on'} {one.host}"
+    return Tie(
+        stand,
+        f"the {one.verb} of {one.name} {where} at {utc(one.at)} was cut off: it may run there, whatever is recorded",
+        f"{one.host} keeps its VMs and then tells what it runs: {toolstack_command(stand)}",
+    )

@@ -1,0 +1,85 @@
+"""A start whose end nobody saw ties its VM to the host that was asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.core.plan import Plan, Verb
+from reconciler.core.planner import make_plan
+from reconciler.core.unsettled import Unsettled, still_unsettled
+from tests.core.build import NOW, PoolBuilder, certificate, survey, uuid, verbs, wanted, wish
+
+
+def cut(host: str = "xen03", toolstack: str = "100.0", verb: str = "start") -> Unsettled:
+    return Unsettled(uuid("db"), "db", verb, uuid(host), host, toolstack, NOW - 600, "run-1")
+
+
+def pool(started: str = "100.0") -> PoolBuilder:
+    made = PoolBuilder()
+    made.vm("db", home="xen02")
+    made.host("xen03", other_config={"agent_start_time": started})
+    return made
+
+
+def plan(spec: dict[str, str] | None = None, *proofs: str) -> Plan:
+    seen = survey(spec, master="xen01")
+    held = [certificate(name) for name in proofs]
+    return make_plan(wanted(wish("db")), seen, now=NOW, state=pool().state(), certificates=held, unsettled=(cut(),))
+
+
+def test_it_is_tried_on_that_host_only() -> None:
+    assert verbs(make_plan(wanted(wish("db")), survey(), now=NOW, state=pool().state())) == ["start db -> xen02"]
+    assert verbs(plan()) == ["start db -> xen03"]
+
+
+def test_while_that_host_is_silent_it_is_withheld_though_the_master_lost_it_since() -> None:
+    made = plan({"xen03": "silent"})
+    assert not any(a.verb is Verb.START for a in made.actions)
+    assert any(h.action.target.name == "db" and "was cut off" in h.why for h in made.withheld)
+
+
+def test_with_the_host_proved_dead_its_locks_are_freed_and_the_start_rests_on_that() -> None:
+    made = plan({"xen03": "silent off"}, "xen03")
+    bury, start = made.actions
+    assert (bury.verb, start.verb) == (Verb.DECLARE_DEAD, Verb.START)
+    assert "xen03" in start.certificate_of
+    assert bury.id in start.follows
+    assert start.to is not None
+    assert start.to.name == "xen02"
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "left"),
+    [
+        ("nothing changed", pool().state(), 1),
+        ("its toolstack started anew", pool("200.0").state(), 0),
+    ],
+)
+def test_what_settles_it(what: str, state: object, left: int) -> None:
+    assert len(still_unsettled([cut()], state)) == left, what  # type: ignore[arg-type]
+
+
+def test_a_toolstack_that_started_anew_and_is_not_enabled_has_not_told_yet() -> None:
+    made = pool("200.0")
+    made.host("xen03", enabled=False)
+    assert still_unsettled([cut()], made.state()) == (cut(),)
+
+
+def test_a_vm_that_runs_settles_it() -> None:
+    made = pool()
+    made.vm("db", on="xen02")
+    assert still_unsettled([cut()], made.state()) == ()
+
+
+def test_a_migration_is_settled_only_by_the_vm_running_there_and_ties_a_later_start() -> None:
+    made = pool()
+    made.vm("db", on="xen02")
+    moved = cut(verb="migrate")
+    assert still_unsettled([moved], made.state()) == (moved,)
+    seen = survey({"xen02": "silent off"}, master="xen01")
+    told = make_plan(
+        wanted(wish("db")), seen, now=NOW, state=made.state(), certificates=[certificate("xen02")], unsettled=(moved,)
+    )
+    assert verbs(told)[-1] == "start db -> xen03"
+    made.vm("db", on="xen03")
+    assert still_unsettled([moved], made.state()) == ()
