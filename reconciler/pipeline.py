@@ -12,12 +12,15 @@ from reconciler.core.checker import check_plan
 from reconciler.core.copies import NOTHING, CopyMemory, remembered
 from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import fence_command
+from reconciler.core.drill import Drill, drill
+from reconciler.core.drill_news import News, acknowledge, news
 from reconciler.core.evidence import (
     BmcPower,
     Certificate,
     CertificateKind,
     Incident,
     LoginAnswer,
+    Situation,
     Survey,
     Testimony,
     Verdict,
@@ -283,6 +286,25 @@ class Reconciler:
         busy = (f"another run works on this pool: {one}" for one in self._busy(look))
         reminders = (*self._reminders(look, plan), *busy)
         return replace(plan, notes=(*plan.notes, *reminders), reminders=reminders)
+
+    def drilled(self, look: Look, plan: Plan, *, depth: int = 0, taken: bool = False) -> tuple[Drill, News] | None:
+        """What the loss of hosts would mean, of one and of sets up to `depth` or policy.placement.reserve, and what of
+        that is news since the last drill; None without a pool that one master manages.
+
+        What was found is remembered; `taken`: a person takes note of all of it.
+        """
+        if look.state is None or plan.diagnosis.situation is not Situation.MANAGED:
+            return None
+        most = max(1, depth, self.wanted.policy.reserve)
+        found = drill(self.wanted, look.survey, plan.diagnosis, look.state, depth=most)
+        memory = self.folder.memory
+        told = news(found, memory.findings(), [m.name for m in self.wanted.members], now=look.at)
+        after = acknowledge(told, self.by) if taken else told
+        try:
+            memory.keep_findings(after.remembered)
+        except OSError as error:
+            log.warning("what the drill found can't be remembered: %s", error)
+        return found, told
 
     def _busy(self, look: Look) -> list[Lease]:
         """Leases of other runs that live: on this machine, only of the one that holds the file lock."""

@@ -22,9 +22,14 @@ from reconciler.cli.common import (
     troubles,
 )
 from reconciler.cli.exits import Exit
-from reconciler.core.drill import drill as run_drill
+from reconciler.core.wanted import Wanted
 from reconciler.views.drill import drill_json, drill_text
 from reconciler.views.text import plan_text
+
+
+def command(wanted: Wanted) -> str:
+    """What to type for the whole drill of a pool."""
+    return f"xenrec drill {wanted.argument}"
 
 
 class DrillFormat(StrEnum):
@@ -36,9 +41,21 @@ class DrillFormat(StrEnum):
 
 def drill(
     path: PathArgument,
-    hosts: Annotated[int, typer.Option("--hosts", min=1, max=4, help="Also lose sets of up to so many hosts.")] = 1,
+    hosts: Annotated[
+        int | None,
+        typer.Option(
+            "--hosts",
+            min=1,
+            max=4,
+            metavar="N",
+            help="Sets of up to N hosts; unset: policy.placement.reserve, or 1.",
+        ),
+    ] = None,
     form: Annotated[DrillFormat, typer.Option("--format", help="text or json.")] = DrillFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also the losses that the pool survives.")] = False,
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="Take note of what was found: it is no longer told as news.")
+    ] = False,
     repo: RepoOption = None,
     revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
@@ -54,14 +71,26 @@ def drill(
             rec = reconciler(wanted, state_dir)
             look = rec.observe()
             plan = rec.plan_of(look)
+            drilled = rec.drilled(look, plan, depth=hosts or 0, taken=acknowledge)
     except Stop as stop:
         fail(stop)
-    if look.state is None:
+    if drilled is None:
         say(plan_text(plan, width=s.width, ascii=s.ascii, color=s.color))
         raise typer.Exit(plan_code(plan) or Exit.PARTIAL)
-    found = run_drill(wanted, look.survey, plan.diagnosis, look.state, depth=hosts)
+    found, told = drilled
     if form is DrillFormat.JSON:
-        say(drill_json(wanted.name, found))
+        say(drill_json(wanted.name, found, told))
     else:
-        say(drill_text(wanted.name, found, width=s.width, ascii=s.ascii, color=s.color, verbose=verbose))
+        say(
+            drill_text(
+                wanted.name,
+                found,
+                told,
+                width=s.width,
+                ascii=s.ascii,
+                color=s.color,
+                verbose=verbose,
+                acknowledge="" if acknowledge else f"{command(wanted)} --acknowledge",
+            )
+        )
     raise typer.Exit(Exit.DONE if all(c.survives for c in found.cases) else Exit.PARTIAL)

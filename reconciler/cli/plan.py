@@ -34,10 +34,13 @@ from reconciler.cli.common import (
     yielding,
 )
 from reconciler.cli.exits import Exit, worst
+from reconciler.core.drill import Drill
+from reconciler.core.drill_news import News
 from reconciler.core.model import PoolState
-from reconciler.core.plan import Plan
+from reconciler.core.plan import Plan, Status
 from reconciler.core.wanted import Wanted
 from reconciler.rooms import Loaded, Severity
+from reconciler.views.drill import news_document, news_markdown, news_text
 from reconciler.views.json_view import plan_json
 from reconciler.views.markdown import plan_markdown
 from reconciler.views.reports import github_annotation, gitlab_report
@@ -65,13 +68,20 @@ class ProblemFormat(StrEnum):
 
 
 def show_plan(
-    plan: Plan, form: Format, *, wanted: Wanted | None = None, state: PoolState | None = None, verbose: bool = False
+    plan: Plan,
+    form: Format,
+    *,
+    wanted: Wanted | None = None,
+    state: PoolState | None = None,
+    drilled: tuple[Drill, News] | None = None,
+    verbose: bool = False,
 ) -> str:
-    """A plan in one of its views. The runbook needs the manifest, for addresses and agents."""
+    """A plan in one of its views, with the drill beside it, if there was one. The runbook needs the manifest, for
+    addresses and agents."""
     if form is Format.JSON:
-        return plan_json(plan)
+        return plan_json(plan, news_document(*drilled) if drilled else None)
     if form is Format.MARKDOWN:
-        return plan_markdown(plan)
+        return plan_markdown(plan) + (f"\n{news_markdown(*drilled)}" if drilled else "")
     if form is Format.GITLAB:
         return gitlab_report(plan)
     if form is Format.XE:
@@ -79,7 +89,11 @@ def show_plan(
             raise Stop(Exit.USAGE, "--format xe needs the manifest", "xenrec plan MANIFEST --format xe")
         return xe_runbook(plan, wanted, state)
     s = screen()
-    return plan_text(plan, width=s.width, ascii=s.ascii, color=s.color, verbose=verbose)
+    text = plan_text(plan, width=s.width, ascii=s.ascii, color=s.color, verbose=verbose)
+    if drilled:
+        command = f"xenrec drill {plan.argument or plan.source}"
+        text += news_text(*drilled, command=command, width=s.width, ascii=s.ascii, color=s.color)
+    return text
 
 
 def validate(
@@ -193,7 +207,7 @@ def plan(
         try:
             with troubles():
                 wanted = wanted_of(loaded)
-                made, state = _make(
+                made, state, drilled = _make(
                     wanted,
                     snapshot,
                     state_dir,
@@ -204,7 +218,7 @@ def plan(
                 )
                 if out is not None:
                     _write(out, made)
-                say(show_plan(made, form, wanted=wanted, state=state, verbose=verbose))
+                say(show_plan(made, form, wanted=wanted, state=state, drilled=drilled, verbose=verbose))
             codes.append(plan_code(made, detailed=detailed))
         except Stop as stop:
             note(stop_words(stop))
@@ -223,13 +237,15 @@ def _make(
     unattended: bool,
     most: int | None,
     yields: frozenset[str],
-) -> tuple[Plan, PoolState | None]:
+) -> tuple[Plan, PoolState | None, tuple[Drill, News] | None]:
     if snapshot is None:
         rec = reconciler(wanted, state_dir, failback=failback, attended=not unattended)
         rec.allowance = replace(rec.allowance, max_actions=most, yields=yields)
         look = rec.observe()
-        return rec.plan_of(look), look.state or look.last_known
-    return rooms.plan_capture(wanted, snapshot, failback=failback, attended=not unattended)
+        made = rec.plan_of(look)
+        drilled = rec.drilled(look, made) if made.status is Status.CLEAN else None
+        return made, look.state or look.last_known, drilled
+    return *rooms.plan_capture(wanted, snapshot, failback=failback, attended=not unattended), None
 
 
 def _write(out: Path, made: Plan) -> None:

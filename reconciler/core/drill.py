@@ -1,50 +1,82 @@
-"""The drill: what would happen if hosts died now, planned with the real planner on a pool in which they have. Pure."""
+"""The drill: what would happen if hosts died now, planned with the real planner on a pool in which they have. Pure.
+
+Single hosts are planned, each. Sets of hosts are planned while they are few; where they are many, bounds settle most
+of them (`drill_bounds.py`) and only what lies between is planned.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import combinations
 
 from reconciler.core.draft import Draft
-from reconciler.core.evidence import (
-    BmcPower,
-    Certificate,
-    CertificateKind,
-    Diagnosis,
-    LoginAnswer,
-    Survey,
-    Verdict,
-)
-from reconciler.core.model import PoolState
-from reconciler.core.plan import Unmet, Verb
-from reconciler.core.regain import Regain, forecast_pool
-from reconciler.core.restore import plan_restore
-from reconciler.core.standing import Standing, stand
+from reconciler.core.drill_bounds import Bounds, Odds
+from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Survey
+from reconciler.core.judge import brake_reason
+from reconciler.core.model import PoolState, PowerState, Ref, Vm
+from reconciler.core.placement import Room, obstacle
+from reconciler.core.plan import Thing, Verb
+from reconciler.core.restore import as_rejoined
+from reconciler.core.select import Selection, select
+from reconciler.core.standing import Standing, Stands, stand
+from reconciler.core.starts import plan_starts
 from reconciler.core.wanted import Wanted, WantedState
-from reconciler.core.words import names
+from reconciler.core.words import count, names, size
 
 MOST_CASES = 4096
 """Sets of hosts that one drill looks at; every single host is always among them."""
+MOST_PLANNED = 200_000
+"""VMs times hosts that sets of several hosts may ask of the planner before bounds must do."""
+
+
+class Kind(StrEnum):
+    """What keeps a VM down after a loss."""
+
+    STORAGE = "storage"  # no host that is left could run it, whatever room there is
+    ROOM = "room"  # one could, with room
+    RULE = "rule"  # something else: a blocked operation, a VM that it depends on
+    MASTER = "master"  # nobody is left who could be master
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A VM that runs now and would stay down: the one reason, and the command that mends it now, where there is one."""
+
+    vm: Thing
+    why: str
+    kind: Kind
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the loss of `hosts` would mean. `restarted` are (VM, host where it would start), `lost` the wishes of VMs
-    that run now and could not run then, `new_master` who would become master ("" where that stays as it is, None where
-    nobody could)."""
+    """What the loss of `hosts` would mean. `running` declared VMs run there now; `restarted` are (VM, host where it
+    would start), told where it was planned; `lost` would stay down, of a set of hosts those that no part of it loses
+    already (`by_part` counts these). `left` are guests there that the manifest does not declare running: nobody starts
+    them. `new_master` would become master ("" where that stays as it is, None where nobody could)."""
 
     hosts: tuple[str, ...]
+    running: int
     restarted: tuple[tuple[str, str], ...]
-    lost: tuple[Unmet, ...]
+    lost: tuple[Loss, ...]
+    left: tuple[str, ...] = ()
+    by_part: int = 0
     new_master: str | None = ""
     copy_age: float | None = None
     """Seconds: how old the new master's database copy may be, by XAPI's default of one refresh per 300 s and member."""
+    hindrances: tuple[str, ...] = ()
+    """What would hold the recovery back although the VMs have a place: the brake, a missing fence agent."""
+    planned: bool = True
+    """False: bounds settled it."""
+    sure: bool = True
+    """False: neither the bounds nor a plan settled it; `lost` then found no room at a quick look."""
 
     @property
     def survives(self) -> bool:
         """Every VM that runs now would run again, under a master."""
-        return not self.lost and self.new_master is not None
+        return not self.lost and not self.by_part and self.new_master is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,78 +92,229 @@ class Drill:
         return tuple(c.hosts[0] for c in self.cases if len(c.hosts) == 1 and not c.survives)
 
 
+@dataclass(frozen=True)
+class _Ground:
+    """The pool before the loss. `running` are the declared VMs that run, by host; `left` other guests' names."""
+
+    wanted: Wanted
+    survey: Survey
+    diagnosis: Diagnosis
+    state: PoolState
+    stands: Stands
+    selection: Selection
+    room: Room
+    running: Mapping[Ref, tuple[Vm, ...]]
+    left: Mapping[Ref, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState) -> _Ground:
+        # Operations and reservations die with the xapi that they belong to, or are over by then.
+        vms = {
+            ref: replace(vm, current_operations=(), scheduled_on=None)
+            if vm.current_operations or vm.scheduled_on
+            else vm
+            for ref, vm in state.vms.items()
+        }
+        stands, state = as_rejoined(stand(wanted, survey, diagnosis, state), replace(state, vms=vms))
+        selection = select(wanted, state)
+        running: dict[Ref, tuple[Vm, ...]] = {}
+        left: dict[Ref, tuple[str, ...]] = {}
+        for ref in stands.by_ref:
+            guests = [v for v in state.residents.get(ref, ()) if v.is_guest and v.power_state in _ALIVE]
+            mine = [v for v in guests if _wished(v, selection)]
+            running[ref] = tuple(mine)
+            left[ref] = tuple(v.name for v in guests if not _wished(v, selection))
+        room = Room.of(state, {ref: w.placement for ref, w in selection.wishes.items()})
+        return cls(wanted, survey, diagnosis, state, stands, selection, room, running, left)
+
+    def ref(self, name: str) -> Ref:
+        return self.stands.by_member[name].host.ref
+
+
+_ALIVE = (PowerState.RUNNING, PowerState.PAUSED)
+
+
+def _wished(vm: Vm, selection: Selection) -> bool:
+    return vm.ref in selection.wishes and selection.wishes[vm.ref].state is WantedState.RUNNING
+
+
 def drill(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState, *, depth: int = 1) -> Drill:
-    """Lose each ready host, and each set of up to `depth` of them, from a managed pool.
+    """Lose each host that answers, and each set of up to `depth` of them, from a managed pool.
 
-    Only the loss is imagined: hosts that are already down stay so, and what cannot run today is not counted as lost.
+    Only the loss is imagined: hosts that are already down stay so, and what does not run today is not counted as lost.
     """
-    stands = stand(wanted, survey, diagnosis, state)
-    hosts = [name for name, one in stands.by_member.items() if one.standing in (Standing.READY, Standing.MAINTENANCE)]
-    today = {u.target.uuid for u in plan_restore(wanted, survey, diagnosis, state, brake="").draft.unmet}
-    where = {
-        vm.uuid: one.thing.name
-        for ref, one in stands.by_ref.items()
-        for vm in state.residents.get(ref, ())
-        if vm.is_guest
-    }
-    sets = [group for size in range(1, max(1, depth) + 1) for group in combinations(sorted(hosts), size)]
+    ground = _Ground.of(wanted, survey, diagnosis, state)
+    ready = (Standing.READY, Standing.MAINTENANCE)
+    hosts = sorted(name for name, one in ground.stands.by_member.items() if one.standing in ready)
+    sets = [group for size in range(1, max(1, depth) + 1) for group in combinations(hosts, size)]
     looked = sets[: max(MOST_CASES, len(hosts))]
-    cases = tuple(_lose(wanted, survey, diagnosis, state, group, today, where) for group in looked)
-    return Drill(cases, len(sets) - len(looked))
+    load = {name: len(ground.running[ground.ref(name)]) * len(hosts) for name in hosts}
+    left = MOST_PLANNED
+    bounds: Bounds | None = None
+    cases: dict[tuple[str, ...], Case] = {}
+    down: dict[tuple[str, ...], frozenset[str]] = {}
+    for dead in looked:
+        known = _parts(dead, down)
+        cost = sum(load[name] for name in dead)
+        if len(dead) > 1 and cost * len(looked) > MOST_PLANNED:
+            bounds = bounds or _bounds(ground)
+            case = _judged(ground, dead, known, bounds, may_plan=left >= cost)
+        else:
+            case = _planned(ground, dead, known)
+        left -= cost if len(dead) > 1 and case.planned else 0
+        cases[dead] = case
+        down[dead] = known | {loss.vm.uuid for loss in case.lost}
+    return Drill(tuple(cases.values()), len(sets) - len(looked))
 
 
-def _lose(
-    wanted: Wanted,
-    survey: Survey,
-    diagnosis: Diagnosis,
-    state: PoolState,
-    lost: Sequence[str],
-    today: set[str],
-    where: Mapping[str, str],
-) -> Case:
-    dead = tuple(lost)
+def _parts(dead: tuple[str, ...], down: Mapping[tuple[str, ...], frozenset[str]]) -> frozenset[str]:
+    """VMs that the loss of a part of the set leaves down already."""
+    found: set[str] = set()
+    for part in combinations(dead, len(dead) - 1):
+        found |= down.get(part, frozenset())
+    return frozenset(found)
+
+
+def _planned(ground: _Ground, dead: tuple[str, ...], known: frozenset[str]) -> Case:
+    """The case as the planner would plan it."""
+    case = _frame(ground, dead)
+    gone = {ground.ref(name) for name in dead}
+    vms = [vm for ref in sorted(gone) for vm in ground.running[ref]]
+    if case.new_master is None:
+        return replace(case, lost=_masterless(vms, known), by_part=sum(vm.uuid in known for vm in vms))
+    draft = _starts(ground, gone, vms)
+    restarted = tuple(
+        (a.target.name, a.to.name) for a in draft.actions if a.verb in (Verb.START, Verb.RESUME) and a.to is not None
+    )
+    reasons = {u.target.uuid: u.why for u in draft.unmet} | {h.action.target.uuid: h.why for h in draft.withheld}
+    ejects = {u.target.uuid: u.remedy for u in draft.unmet if u.remedy.startswith("xe vm-cd-eject ")}
+    return replace(
+        case,
+        restarted=restarted,
+        lost=tuple(
+            Loss(
+                Thing("vm", vm.name, vm.uuid),
+                reasons[vm.uuid],
+                _kind(vm, ground, gone, draft),
+                ejects.get(vm.uuid, ""),
+            )
+            for vm in vms
+            if vm.uuid in reasons and vm.uuid not in known
+        ),
+        by_part=sum(vm.uuid in known for vm in vms),
+    )
+
+
+def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm]) -> Draft:
+    """What the planner would do with the VMs of lost hosts, once these are buried."""
+    by_ref = {
+        ref: replace(one, standing=Standing.DEAD, why="lost in the drill") if ref in gone else one
+        for ref, one in ground.stands.by_ref.items()
+    }
+    members = {name: by_ref[one.host.ref] for name, one in ground.stands.by_member.items()}
+    room = replace(ground.room, free=dict(ground.room.free), groups=dict(ground.room.groups))
+    room.networks = {network: host for network, host in ground.room.networks.items() if host not in gone}
+    draft = Draft()
+    plan_starts(
+        ground.wanted,
+        ground.selection,
+        Stands(by_ref, members),
+        ground.state,
+        in_doubt=(),
+        proved=dict.fromkeys(gone, ()),
+        starts=vms,
+        room=room,
+        draft=draft,
+    )
+    return draft
+
+
+def _kind(vm: Vm, ground: _Ground, gone: Collection[Ref], draft: Draft) -> Kind:
+    if any(h.action.target.uuid == vm.uuid for h in draft.withheld) or vm.blocked_operations:
+        return Kind.RULE
+    return Kind.ROOM if _possible(vm, ground) - set(gone) else Kind.STORAGE
+
+
+def _possible(vm: Vm, ground: _Ground) -> frozenset[Ref]:
+    """Ready hosts that could run a VM if they had all the room in the world and nobody else on them."""
+    wish = ground.selection.wishes[vm.ref].placement
+    empty = Room(ground.state, dict.fromkeys(ground.state.hosts, 1 << 62))
+    return frozenset(h.ref for h in ground.stands.ready if not obstacle(vm, h, empty, wish))
+
+
+def _bounds(ground: _Ground) -> Bounds:
+    vms = {ref: found for ref, found in ground.running.items() if found}
+    wishes = {vm.ref: ground.selection.wishes[vm.ref].placement for found in vms.values() for vm in found}
+    ready = {h.ref: ground.room.free[h.ref] for h in ground.stands.ready}
+    return Bounds.of(ground.state, vms, wishes, ready, lambda vm: _possible(vm, ground))
+
+
+def _judged(ground: _Ground, dead: tuple[str, ...], known: frozenset[str], bounds: Bounds, *, may_plan: bool) -> Case:
+    """The case by its bounds; planned where they don't settle it, if that `may_plan` be."""
+    case = _frame(ground, dead)
+    gone = frozenset(ground.ref(name) for name in dead)
+    vms = [vm for ref in sorted(gone) for vm in ground.running[ref]]
+    by_part = sum(vm.uuid in known for vm in vms)
+    if case.new_master is None:
+        return replace(case, lost=_masterless(vms, known), by_part=by_part)
+    found = bounds.judge(gone, known)
+    if found.odds is Odds.UNKNOWN and may_plan:
+        return _planned(ground, dead, known)
+    lost = [
+        Loss(Thing("vm", vm.name, vm.uuid), _nowhere(vm, dead), Kind.STORAGE)
+        for vm in vms
+        if vm.ref in found.nowhere and vm.uuid not in known
+    ]
+    if found.odds is not Odds.FITS:
+        why = f"{size(found.needed)} are needed for all of them and {size(found.free)} are free on the hosts left"
+        lost += [Loss(Thing("vm", vm.name, vm.uuid), why, Kind.ROOM) for vm in found.homeless if vm.uuid not in known]
+    sure = found.odds is not Odds.UNKNOWN
+    return replace(case, lost=tuple(lost), by_part=by_part, planned=False, sure=sure)
+
+
+def _nowhere(vm: Vm, dead: Sequence[str]) -> str:
+    return f"no other host than {names(dead)} could run it (xenrec why says what is missing on each)"
+
+
+def _masterless(vms: Iterable[Vm], known: Collection[str]) -> tuple[Loss, ...]:
+    why = "no host is left that could be master"
+    return tuple(Loss(Thing("vm", vm.name, vm.uuid), why, Kind.MASTER) for vm in vms if vm.uuid not in known)
+
+
+def _frame(ground: _Ground, dead: tuple[str, ...]) -> Case:
+    """Everything about a case but the places of its VMs."""
+    gone = [ground.ref(name) for name in dead]
     seen = replace(
-        survey,
+        ground.survey,
         testimonies=tuple(
             replace(t, login=LoginAnswer.SILENT, tcp=False, bmc=BmcPower.OFF) if t.name in dead else t
-            for t in survey.testimonies
+            for t in ground.survey.testimonies
         ),
     )
-    judged = tuple(
-        replace(j, verdict=Verdict.DEAD, why="lost in the drill", certificate=_proof(wanted, j.name, j.address))
-        if j.name in dead
-        else j
-        for j in diagnosis.members
+    lost_master = ground.diagnosis.master in dead
+    new_master = _successor(ground.wanted, seen, dead) if lost_master else ""
+    hindrances = [brake] if (brake := brake_reason(ground.wanted, seen)) else []
+    unarmed = [m.name for m in ground.wanted.members if m.name in dead and not m.fencing]
+    if unarmed:
+        hindrances.append(f"no fence agent is declared for {names(unarmed)}: somebody has to go and look")
+    most = ground.wanted.policy.brake.max_hosts_per_run
+    if len(dead) > most:
+        hindrances.append(f"policy.brake.maxHostsPerRun lets one run deal with {count(most, 'dead host')} only")
+    return Case(
+        dead,
+        sum(len(ground.running[ref]) for ref in gone),
+        (),
+        (),
+        left=tuple(name for ref in gone for name in ground.left[ref]),
+        new_master=new_master,
+        copy_age=_copy_age(ground.wanted) if new_master else None,
+        hindrances=tuple(hindrances),
     )
-    told = replace(diagnosis, members=judged)
-    new_master: str | None = ""
-    age = None
-    if diagnosis.master in dead:
-        new_master = _successor(wanted, seen, dead)
-        members = len(wanted.members) - 1
-        age = 300.0 * members if members else None
-        if new_master is None:
-            return Case(dead, (), _all_down(wanted, survey, diagnosis, state), None)
-        candidate, gone = wanted.member(new_master), wanted.member(diagnosis.master or "")
-        state, seen, told = forecast_pool(wanted, seen, told, state, Regain(Draft(), candidate, gone))
-    restore = plan_restore(wanted, seen, told, state, brake="", assume_rejoined=True)
-    starts = tuple(
-        (a.target.name, a.to.name)
-        for a in restore.draft.actions
-        if a.verb in (Verb.START, Verb.RESUME) and a.to is not None and where.get(a.target.uuid) in dead
-    )
-    unmet = tuple(
-        u
-        for u in restore.draft.unmet
-        if u.target.kind == "vm" and u.target.uuid not in today and where.get(u.target.uuid) in dead
-    )
-    return Case(dead, starts, unmet, new_master, age)
 
 
-def _proof(wanted: Wanted, name: str, address: str) -> Certificate:
-    return Certificate(
-        CertificateKind.ATTESTED, wanted.name, name, address, None, "the drill", "imagined", 0.0, float("inf")
-    )
+def _copy_age(wanted: Wanted) -> float | None:
+    members = len(wanted.members) - 1
+    return 300.0 * members if members else None
 
 
 def _successor(wanted: Wanted, survey: Survey, dead: Sequence[str]) -> str | None:
@@ -146,16 +329,6 @@ def _successor(wanted: Wanted, survey: Survey, dead: Sequence[str]) -> str | Non
     return None
 
 
-def _all_down(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState) -> tuple[Unmet, ...]:
-    """With nobody left to be master every declared VM is down."""
-    restore = plan_restore(wanted, survey, diagnosis, state, brake="")
-    return tuple(
-        Unmet(k.target, f"state {WantedState.RUNNING}", "no host is left that could be master", "")
-        for k in restore.draft.kept
-        if k.target.kind == "vm"
-    )
-
-
 def drill_words(found: Drill) -> str:
     """The result in one sentence."""
     if not found.cases:
@@ -166,6 +339,8 @@ def drill_words(found: Drill) -> str:
         what = "any one host" if most == 1 else f"any {most} hosts"
         return f"the pool survives the loss of {what}"
     single = found.single_points
+    if len(single) > 1 and len(single) == sum(len(c.hosts) == 1 for c in found.cases):
+        return "the loss of any one host leaves VMs down"
     if single:
         return f"the loss of {names(single)}" + (" alone" if len(single) == 1 else ", each alone,") + " leaves VMs down"
     return f"the pool survives the loss of any one host, but not of {names('+'.join(c.hosts) for c in bad)}"

@@ -56,7 +56,7 @@ def plan_restore(
     """
     stands = stand(wanted, survey, diagnosis, state)
     if assume_rejoined:
-        stands, state = _as_rejoined(stands, state)
+        stands, state = as_rejoined(stands, state)
     draft = Draft()
     regain = _plan_rejoin(wanted, survey, stands, state, draft)
     if regain and not assume_rejoined:
@@ -147,7 +147,7 @@ def _plan_starts(
     return room
 
 
-def _as_rejoined(stands: Stands, state: PoolState) -> tuple[Stands, PoolState]:
+def as_rejoined(stands: Stands, state: PoolState) -> tuple[Stands, PoolState]:
     """The pool as it will be when every host that answers has rejoined."""
     hosts = dict(state.hosts)
     by_ref = dict(stands.by_ref)

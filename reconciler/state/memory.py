@@ -1,4 +1,5 @@
-"""What later runs must know of a pool besides proofs: pauses, obligations, and VMs found stopped. One file."""
+"""What later runs must know of a pool besides proofs: pauses, obligations, VMs found stopped, starts whose end
+nobody saw, and what drills found. One file."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from reconciler.core.drill_news import Finding
 from reconciler.core.limits import Pause
 from reconciler.core.obligations import Obligation
 from reconciler.core.stopped import Stopped
@@ -83,6 +85,19 @@ class Memory:
             return
         with self._shelf.content() as content:
             content["stops"] = [asdict(s) for s in stops]
+
+    # --- drills ---------------------------------------------------------------------------------------------------
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the last drill found."""
+        return self._shelf.read("findings", Finding)
+
+    def keep_findings(self, findings: Sequence[Finding]) -> None:
+        """These and no others; nothing is written where nothing changed."""
+        if tuple(findings) == self.findings():
+            return
+        with self._shelf.content() as content:
+            content["findings"] = [asdict(f) for f in findings]
 
     # --- starts whose end nobody saw ------------------------------------------------------------------------------
 

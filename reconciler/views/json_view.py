@@ -19,9 +19,10 @@ FORMAT_VERSION = 1
 Document = dict[str, Any]
 
 
-def plan_json(plan: Plan) -> str:
-    """A plan as one indented JSON document."""
-    return _dump({"format": "xenrec-plan", "format_version": FORMAT_VERSION, **plan_document(plan)})
+def plan_json(plan: Plan, drill: Document | None = None) -> str:
+    """A plan as one indented JSON document, with what the drill beside it found, if there was one."""
+    beside = {} if drill is None else {"drill": drill}
+    return _dump({"format": "xenrec-plan", "format_version": FORMAT_VERSION, **plan_document(plan), **beside})
 
 
 def outcome_json(outcome: Outcome) -> str:

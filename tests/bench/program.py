@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.drill import drill
 from reconciler.lab import Lab, Schedule, Seed
 from reconciler.lab.served_manifest import _wishes, guests
 from reconciler.manifest.load import load
@@ -66,6 +67,24 @@ def planning() -> list[Number]:
             if vms > 400:
                 note += f"; grows with VMs to the power of {growth(took[400], took[vms], vms / 400):.2f}"
             found.append(Number(f"plan: {hosts} hosts, {vms} VMs", took[vms], "s", note=note))
+    return found
+
+
+def drills() -> list[Number]:
+    """What the loss of each host, and of each two, of a large pool would mean."""
+    with tempfile.TemporaryDirectory() as folder:
+        story = Story.of(Path(folder), hosts=64, vms=5000)
+        run = story.reconciler()
+        look = run.observe()
+        diagnosis = run.plan_of(look).diagnosis
+        assert look.state is not None
+        pool = (run.wanted, look.survey, diagnosis, look.state)
+        found = []
+        for depth, goal in ((1, 3.0), (2, 10.0)):
+            took = best(lambda: drill(*pool, depth=depth), 1)  # noqa: B023 - called at once
+            cases = len(drill(*pool, depth=depth).cases)
+            what = "each host lost" if depth == 1 else "each host and each two lost"
+            found.append(Number(f"drill: 64 hosts, 5000 VMs, {what}", took, "s", goal, note=f"{cases} losses"))
     return found
 
 
@@ -147,4 +166,4 @@ def surveys() -> list[Number]:
 
 def numbers() -> list[Number]:
     """All of them."""
-    return [*incident(), *planning(), *reading(), *manifests(), *surveys()]
+    return [*incident(), *planning(), *drills(), *reading(), *manifests(), *surveys()]

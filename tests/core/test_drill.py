@@ -69,5 +69,5 @@ def test_the_last_host_leaves_no_master_and_nothing_running() -> None:
     pool.vm("db01", on="xen01")
     found = drilled(pool, wish("db01"), hosts=1)
     assert found.cases[0].new_master is None
-    assert [u.target.name for u in found.cases[0].lost] == ["db01"]
+    assert [u.vm.name for u in found.cases[0].lost] == ["db01"]
     assert not found.cases[0].survives
