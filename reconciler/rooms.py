@@ -11,10 +11,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from reconciler.core.evidence import Survey
 from reconciler.core.guard import Allowance
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Plan
@@ -193,8 +194,17 @@ def save_capture(wanted: Wanted, look: Look, file: Path) -> None:
         snapshots.save(snapshots.Snapshot(wanted.name, look.at, look.survey, look.state), file)
 
 
-def plan_capture(wanted: Wanted, file: Path, *, failback: bool, attended: bool) -> tuple[Plan, PoolState | None]:
-    """The plan that a captured look gives, with no network. Raises Trouble."""
+@dataclass(frozen=True)
+class Taken:
+    """A look that was captured: what every witness said, and the pool if a master answered."""
+
+    at: float
+    survey: Survey
+    state: PoolState | None
+
+
+def load_capture(wanted: Wanted, file: Path) -> Taken:
+    """A captured look of this manifest's members. Raises Trouble."""
     with troubles():
         taken = snapshots.load(file)
     if taken.survey is None:
@@ -202,15 +212,21 @@ def plan_capture(wanted: Wanted, file: Path, *, failback: bool, attended: bool) 
     members = tuple((t.name, t.address) for t in taken.survey.testimonies)
     if members != tuple((m.name, m.address) for m in wanted.members):
         raise Trouble(TroubleKind.ERROR, f"{file} was captured with other members than {wanted.source} declares")
+    return Taken(taken.taken_at, taken.survey, taken.state)
+
+
+def plan_capture(wanted: Wanted, file: Path, *, failback: bool, attended: bool) -> tuple[Plan, Taken]:
+    """The plan that a captured look gives, with no network. Raises Trouble."""
+    taken = load_capture(wanted, file)
     plan = make_plan(
         wanted,
         taken.survey,
-        now=taken.taken_at,
+        now=taken.at,
         state=taken.state,
         failback=failback,
         allowance=Allowance(attended=attended),
     )
-    return plan, taken.state
+    return plan, taken
 
 
 def export_pool(

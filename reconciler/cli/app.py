@@ -26,6 +26,10 @@ COMMANDS = {
         "drill.drill",
         "What would happen if a host died now: which VMs restart where, which can't and why, who becomes master.",
     ),
+    "why": (
+        "why.why",
+        "Why a VM, a host, an SR or the master is as it is: wished, is, considered, and the next command.",
+    ),
     "capture": (
         "look.capture",
         "Save what a look at the pool gives, to plan from it elsewhere: xenrec plan MANIFEST --snapshot FILE.",

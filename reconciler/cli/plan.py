@@ -245,7 +245,8 @@ def _make(
         made = rec.plan_of(look)
         drilled = rec.drilled(look, made) if made.status is Status.CLEAN else None
         return made, look.state or look.last_known, drilled
-    return *rooms.plan_capture(wanted, snapshot, failback=failback, attended=not unattended), None
+    made, taken = rooms.plan_capture(wanted, snapshot, failback=failback, attended=not unattended)
+    return made, taken.state, None
 
 
 def _write(out: Path, made: Plan) -> None:

@@ -138,14 +138,18 @@ def _wished(vm: Vm, selection: Selection) -> bool:
     return vm.ref in selection.wishes and selection.wishes[vm.ref].state is WantedState.RUNNING
 
 
-def drill(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState, *, depth: int = 1) -> Drill:
-    """Lose each host that answers, and each set of up to `depth` of them, from a managed pool.
+def drill(
+    wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState, *, depth: int = 1, only: str = ""
+) -> Drill:
+    """Lose each host that answers (or `only` that one), and each set of up to `depth` of them, from a managed pool.
 
     Only the loss is imagined: hosts that are already down stay so, and what does not run today is not counted as lost.
     """
     ground = _Ground.of(wanted, survey, diagnosis, state)
     ready = (Standing.READY, Standing.MAINTENANCE)
-    hosts = sorted(name for name, one in ground.stands.by_member.items() if one.standing in ready)
+    hosts = sorted(
+        name for name, one in ground.stands.by_member.items() if one.standing in ready and only in ("", name)
+    )
     sets = [group for size in range(1, max(1, depth) + 1) for group in combinations(hosts, size)]
     looked = sets[: max(MOST_CASES, len(hosts))]
     load = {name: len(ground.running[ground.ref(name)]) * len(hosts) for name in hosts}
