@@ -36,12 +36,14 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
 
     A member tells what it runs only when its toolstack starts (recordings 15, 21): when its master's machine lost power
     and came back, the member goes on, enabled, and what the database had not yet written (seconds, up to minutes:
-    sheet §2.7) is forgotten. One whose toolstack is older than its machine is in doubt; not in a `forecast`,
-    for recovering the members restarts it.
+    sheet §2.7) is forgotten. One whose toolstack is older than its machine is in doubt, also if it answers nobody by
+    now; not in a `forecast`, for recovering the members restarts it.
     """
     found = []
     master = state.master
     for one in stands.by_ref.values():
+        untold = not forecast and master is not None and _started_before(one.host, master)
+        came_back = f"the machine of {state.name_of(master.ref)} restarted" if master is not None else ""
         if one.standing is Standing.DISABLED:
             found.append(
                 Doubt(
@@ -54,27 +56,27 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
             found.append(
                 Doubt(one, f"{one.thing.name} has not rejoined: {one.why}", f"xenrec status {wanted.argument}".strip())
             )
-        elif one.standing in (Standing.SILENT, Standing.SUSPECT) and not one.host.enabled:
+        elif one.standing in (Standing.SILENT, Standing.SUSPECT) and (untold or not one.host.enabled):
             if one.member and one.member.state == "maintenance" and not _guests_on(one, state):
                 continue
             remedy = look_and_attest(wanted, one.thing.name)
             if one.standing is Standing.SUSPECT:
                 remedy = toolstack_command(one)
+            since = f"told what it runs since {came_back}" if untold else "been heard from since the master started"
             found.append(
                 Doubt(
                     one,
-                    f"{one.thing.name} has not been heard from since the master started and is not proved dead: "
-                    "it may run VMs that the database has as halted",
+                    f"{one.thing.name} has not {since} and is not proved dead: it may run VMs that the database has as "
+                    "halted",
                     remedy,
                 )
             )
-        elif not forecast and master is not None and one.answers and _started_before(one.host, master):
+        elif untold and (one.answers or one.standing is Standing.UNDECLARED):
             found.append(
                 Doubt(
                     one,
-                    f"{one.thing.name} has not told what it runs since the machine of {state.name_of(master.ref)} "
-                    "restarted, which may have forgotten the last VMs that were started: it may run VMs that the "
-                    "database has as halted",
+                    f"{one.thing.name} has not told what it runs since {came_back}, which may have forgotten the last "
+                    "VMs that were started: it may run VMs that the database has as halted",
                     f"it keeps its VMs and then tells what it runs: {toolstack_command(one)}",
                 )
             )

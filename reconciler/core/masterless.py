@@ -17,7 +17,7 @@ from reconciler.core.evidence import (
 )
 from reconciler.core.judge import LIFE, alive_words, brake_reason, brake_remedy, restart_command, uuid_of
 from reconciler.core.model import PoolState
-from reconciler.core.wanted import Wanted
+from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import address_host, ago, count, names
 
 
@@ -42,7 +42,21 @@ def lost_master_of(
                 return member.name, member.address, ()
     if wanted.master and (member := wanted.member(wanted.master.host)) and member.name not in here:
         return member.name, member.address, ()
+    if (only := _only_one_left(wanted, known, answering)) is not None:
+        return only.name, only.address, ()
     return None, "", ()
+
+
+def _only_one_left(wanted: Wanted, known: PoolState | None, answering: Sequence[Testimony]) -> Member | None:
+    """The one member that does not answer, where all others are in emergency mode and the pool has no more: only a
+    member gets into that mode, so none of them is the master (sheet §1.2; their own flag says it, for a master that
+    starts gives the same answers to a login)."""
+    here = {t.name for t in answering}
+    missing = [m for m in wanted.members if m.name not in here]
+    if known is None or len(missing) != 1 or not all(t.is_emergency for t in answering):
+        return None
+    declared = {uuid_of(member, known) for member in wanted.members}
+    return missing[0] if all(host.uuid in declared for host in known.hosts.values()) else None
 
 
 def may_be_master(survey: Survey, lost: str) -> tuple[str, ...]:
@@ -87,14 +101,17 @@ def promotion_is_void(incident: Incident, survey: Survey, judged: Sequence[Judge
 
 def candidate_vanished(incident: Incident, survey: Survey) -> bool:
     """The candidate of a promotion is silent for longer than its toolstack takes to restart: it, too, may be dead. Not
-    where a member follows it: then it is we who don't reach it."""
+    where a member follows it, unless that hangs on it: then it is we who don't reach it."""
     t = survey.of(incident.candidate)
     return (
         t is not None
         and t.login is LoginAnswer.SILENT
         and not t.tcp
         and survey.at - incident.sent_at > NEVER_TOOK_EFFECT
-        and not any(o.follows == address_host(incident.candidate_address) for o in survey.testimonies)
+        and not any(
+            o.follows == address_host(incident.candidate_address) and o.reaches_master is not False
+            for o in survey.testimonies
+        )
     )
 
 

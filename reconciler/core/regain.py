@@ -224,13 +224,15 @@ def _observe(
     if candidate is None:
         draft.notes.append(f"{incident.candidate} was promoted at {utc(incident.sent_at)} and is no longer declared")
         return Regain(draft, None, lost)
+    proved = diagnosis.of(incident.lost_master)
     await_master = Action(
         Verb.AWAIT_MASTER,
         _thing(candidate, known),
         f"it was told at {utc(incident.sent_at)} to become master; that is never sent twice, only observed",
         before="restarting",
         after="master",
-        certificate_of=(incident.lost_master,),
+        # To look needs no proof; where there is one it is watched, for its death was the reason to promote.
+        certificate_of=(incident.lost_master,) if proved is not None and proved.verdict is Verdict.DEAD else (),
         via=candidate.address,
     )
     if candidate_vanished(incident, survey):

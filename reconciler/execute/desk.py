@@ -111,7 +111,9 @@ class Desk:
     def write(self, method: str, *params: Json, deadline: float | None = None, resend: bool = True) -> Json:
         """A call that changes something: at most once with effect. Raises LostReply when that cannot be known.
 
-        SESSION_INVALID comes before any effect: the call is sent again after a new login unless `resend` is false.
+        SESSION_INVALID, and a call that did not get out, come before any effect: it is sent again after a new login.
+        With `resend` false they are raised then (the latter as NOT_SENT, ours), for the precondition must be read
+        again (I7).
         """
         for attempt in (1, 2):
             try:
@@ -119,6 +121,8 @@ class Desk:
                 return checked(method, told)
             except TransportFault as fault:
                 self._lost(method, fault, attempt)
+                if not resend:
+                    raise XapiFailure("NOT_SENT", str(fault)) from fault
             except XapiFailure as failure:
                 self._not_executed(failure, attempt)
                 if not resend:

@@ -14,15 +14,30 @@ _SETTERS = {
     Verb.SET_SUSPEND_SR: ("pool", "suspend_image_SR", "pool.set_suspend_image_SR", "SR"),
     Verb.SET_AFFINITY: ("VM", "affinity", "VM.set_affinity", "host"),
 }
+UNHEARD = ("NOT_SENT", "SESSION_INVALID")
+"""What came of a call that was surely not executed, and for no reason of its own."""
 
 
 def set_field(bench: Bench, action: Action) -> Done:
     """Point the field at `action.to`. XAPI accepts a bogus ref silently (recording 02), so it is looked up by uuid."""
-    cls, field, method, to_class = _SETTERS[action.verb]
+    cls, _, _, to_class = _SETTERS[action.verb]
     if action.to is None or not action.to.uuid:
         return refused(action, f"the plan does not say which {to_class} by uuid", "plan again")
-    desk = bench.desk()
     read = _reader(bench, cls, action.target)
+    outcome = _set(bench, action, read)
+    if isinstance(outcome, XapiFailure) and outcome.code in UNHEARD:
+        outcome = _set(bench, action, read)  # after a new login, and a new look
+    if isinstance(outcome, XapiFailure):
+        told = bench.explain(outcome)
+        return failed(action, told.sentence, told.remedy)
+    return outcome
+
+
+def _set(bench: Bench, action: Action, read: Callable[[], tuple[str, dict[str, object]]]) -> Done | XapiFailure:
+    """Look and set, once; XAPI's refusal if that is what came of it."""
+    cls, field, method, to_class = _SETTERS[action.verb]
+    assert action.to is not None
+    desk = bench.desk()
     ref, record = read()
     if cls == "VM" and (record.get("is_control_domain") or record.get("is_a_template") or record.get("is_a_snapshot")):
         return refused(action, f"{action.target.name} is not a guest: it is never touched")
@@ -32,15 +47,14 @@ def set_field(bench: Bench, action: Action) -> Done:
     bench.intend(action, method, desk.address, to=action.to.name, to_uuid=action.to.uuid)
     lost = ""
     try:
-        desk.write(method, ref, wished)
+        desk.write(method, ref, wished, resend=False)
         bench.reply(action, method, "accepted")
     except LostReply as reply:
         bench.reply(action, method, "no reply")
         lost = str(reply)
     except XapiFailure as failure:
         bench.reply(action, method, failure.code)
-        told = bench.explain(failure)
-        return failed(action, told.sentence, told.remedy)
+        return failure
     if read()[1].get(field) == wished:
         return done(action, f"{field} is {action.to.name}")
     if lost:

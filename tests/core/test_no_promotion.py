@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.core.checker import check_plan
 from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import Incident, Situation, Survey
 from reconciler.core.masterless import NEVER_TOOK_EFFECT
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
-from reconciler.core.wanted import MasterWish
+from reconciler.core.wanted import Level, MasterWish
 from tests.core.build import NOW, PoolBuilder, address, certificate, only, survey, verbs, wanted
 
 SENT = Incident(
@@ -43,6 +44,73 @@ def test_members_that_follow_one_who_follows_nobody() -> None:
     assert plan.actions == ()
     assert plan.diagnosis.lost_master is None
     assert "which itself in emergency mode" in plan.diagnosis.why
+
+
+def masters_unknown(*, flag: bool | None, seen: dict[str, str], hosts: int = 3) -> Plan:
+    """The members are in emergency mode by their logins and this machine last read that xen01, one of them, is master;
+    the manifest says so too."""
+    told = survey(seen, hosts=hosts, master=None, bmc="none")
+    flagged = tuple(replace(t, is_emergency=flag) if t.answers else t for t in told.testimonies)
+    return plan_of(replace(told, testimonies=flagged), "xen02", hosts=hosts)
+
+
+def test_the_only_member_that_does_not_answer_is_the_lost_master_where_all_others_are_in_emergency_mode() -> None:
+    """Found by soak seed 1021536: another client had handed the office over since this machine last read the pool."""
+    seen = {"xen01": "emergency", "xen02": "silent", "xen03": "emergency"}
+    plan = masters_unknown(flag=True, seen=seen)
+    assert plan.diagnosis.lost_master == "xen02"
+    assert only(plan, Verb.PROMOTE) == ["xen01"]
+
+
+@pytest.mark.parametrize("flag", [None, False])
+def test_not_where_one_of_them_may_be_a_master_that_starts(flag: bool | None) -> None:
+    seen = {"xen01": "emergency", "xen02": "silent", "xen03": "emergency"}
+    plan = masters_unknown(flag=flag, seen=seen)
+    assert plan.actions == ()
+    assert plan.diagnosis.lost_master is None
+
+
+def test_not_where_two_do_not_answer_or_the_pool_has_more_than_the_manifest() -> None:
+    seen = {"xen01": "emergency", "xen02": "silent", "xen03": "silent", "xen04": "emergency"}
+    assert masters_unknown(flag=True, seen=seen, hosts=4).diagnosis.lost_master is None
+    told = survey({"xen01": "emergency", "xen02": "silent", "xen03": "emergency"}, master=None, bmc="none")
+    flagged = tuple(replace(t, is_emergency=True) if t.answers else t for t in told.testimonies)
+    plan = make_plan(
+        wanted(hosts=3, fencing=False, master=MasterWish("xen01")),
+        replace(told, testimonies=flagged),
+        now=NOW,
+        last_known=PoolBuilder(4).state(),
+        certificates=(certificate("xen02"),),
+    )
+    assert plan.diagnosis.lost_master is None
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_candidate_that_died_after_members_followed_it_is_fenced_too(hangs: bool) -> None:
+    """Found by soak seed 1030564: the run that promoted it was killed, and later ones waited for it for ever."""
+    seen = survey({"xen01": "silent off", "xen02": "silent off", "xen03": "follows xen02"}, master=None)
+    asked = tuple(replace(t, reaches_master=not hangs) if t.answers else t for t in seen.testimonies)
+    plan = make_plan(
+        wanted(),
+        replace(seen, testimonies=asked),
+        now=NOW,
+        last_known=PoolBuilder().state(),
+        incident=SENT,
+    )
+    assert verbs(plan) == ([] if hangs else ["await-master xen02", "recover-members lab"])
+    if hangs:
+        (held,) = plan.withheld
+        assert "only 1 of 3 members answer" in held.why
+
+
+def test_waiting_for_a_promoted_host_needs_no_proof_that_ran_out() -> None:
+    """Found by the same seed: the plan rested on a certificate that was none any more, and was refused for ever."""
+    seen = survey({"xen01": "silent", "xen02": "refused", "xen03": "follows xen01"}, master=None, bmc="none")
+    plan = plan_of(seen, incident=SENT)
+    assert verbs(plan) == ["await-master xen02", "recover-members lab"]
+    assert plan.actions[0].certificate_of == ()
+    assert plan_of(seen, "xen01", incident=SENT).actions[0].certificate_of == ("xen01",)
+    assert not check_plan(plan, wanted(hosts=3, fencing=False), seen, None, certificates=(), now=NOW, limit=Level.CROWN)
 
 
 def test_a_silent_member_is_passed_over_and_said_to_be() -> None:

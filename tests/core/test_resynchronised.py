@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.wanted import Level, MasterWish, Policy
@@ -31,6 +33,35 @@ def test_nothing_starts_while_a_toolstack_is_older_than_the_masters_machine() ->
     assert held.why.startswith("xen03 has not told what it runs since the machine of xen01 restarted")
     assert "xe-toolstack-restart" in held.remedy
     started(pool, "xen03", "2200.")
+    assert only(plan_of(pool), Verb.START) == ["db01"]
+
+
+@pytest.mark.parametrize("answer", ["silent", "hung"])
+def test_nor_while_one_of_that_kind_does_not_answer_any_more(answer: str) -> None:
+    """Found by soak seed 1023054: as seed 2547, and its toolstack hung by the time of the second start."""
+    pool = PoolBuilder()
+    pool.vm("db01", on=None)
+    started(pool, "xen01", "2000.", "1900.")
+    started(pool, "xen02", "2100.")
+    started(pool, "xen03", "1800.")
+    plan = plan_of(pool, xen03=answer)
+    assert only(plan, Verb.START) == []
+    held = next(h for h in plan.withheld if h.action.verb is Verb.START)
+    assert held.why.startswith("xen03 has not told what it runs since the machine of xen01 restarted and is not proved")
+    assert held.remedy
+    started(pool, "xen03", "2200.")  # it was lost under this master, which has everything in its records
+    assert only(plan_of(pool, xen03=answer), Verb.START) == ["db01"]
+
+
+def test_nor_while_one_that_the_manifest_does_not_name_has_not_told() -> None:
+    pool = PoolBuilder(4)
+    pool.vm("db01", on=None)
+    started(pool, "xen01", "2000.", "1900.")
+    started(pool, "xen04", "1800.")
+    for host in ("xen02", "xen03"):
+        started(pool, host, "2100.")
+    assert plan_of(pool).actions == ()
+    started(pool, "xen04", "2200.")
     assert only(plan_of(pool), Verb.START) == ["db01"]
 
 

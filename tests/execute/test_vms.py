@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from reconciler.core.plan import Action, Done, Result, Thing, Verb
+from reconciler.core.port import FaultKind, TransportFault, XapiFailure
 from tests.execute.world import NOTHING, NULL, Killed, Rig, certificate, host_thing, start, vm_thing, wanted
 
 
@@ -368,6 +371,31 @@ def test_metadata_is_set_once_and_read_back(rig: Rig) -> None:
     done = one(rig.run(gone))
     assert done.result is Result.FAILED
     assert "gone" in done.why
+
+
+@pytest.mark.parametrize("code", ["SESSION_INVALID", ""])
+@pytest.mark.parametrize("still_a_guest", [True, False])
+def test_metadata_is_read_again_before_it_is_sent_again(rig: Rig, code: str, still_a_guest: bool) -> None:
+    """Found by soak seed 1010395: a call that did not get out was sent a second time as it was (I7)."""
+    home = Action(Verb.SET_AFFINITY, vm_thing("v1"), "", to=host_thing("xen02"))
+    reads: list[int] = []
+
+    def unheard(at: str, called: str, params: Sequence[object]) -> object:
+        if called == "VM.set_affinity":
+            reads.append(rig.world.count("VM.get_record"))
+            if len(reads) == 1:
+                rig.world.vm("v1")["is_a_template"] = not still_a_guest
+                raise XapiFailure(code) if code else TransportFault(FaultKind.UNREACHABLE, "no route", sent=False)
+        return NOTHING
+
+    rig.world.hooks.append(unheard)
+    done = one(rig.run(home))
+    if still_a_guest:
+        assert (done.result, len(reads)) == (Result.DONE, 2)
+        assert reads[1] > reads[0]
+    else:
+        assert (done.result, len(reads)) == (Result.REFUSED, 1)
+        assert "not a guest" in done.why
 
 
 def test_a_master_that_was_deposed_stops_the_stage(rig: Rig) -> None:

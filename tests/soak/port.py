@@ -89,6 +89,8 @@ class SoakPort(LabPort):
         reply = self._send(address, method, params)
         self.lab.settle([reply], self.lab.now + deadline)
         fault = _fault(reply, deadline)
+        if isinstance(fault, TransportFault) and not fault.sent:
+            self.watch.unsent(method)
         self._tell(address, method, params, fault)
         if "kill-after" in due:
             self._die(f"killed after {method}")

@@ -251,6 +251,8 @@ class Watch:
             ]
             acting = ts is not None and ts.is_master and ts.alive and not host.hung and not self._sworn_off(host)
             began = self.sight.acts_since.get(host.name, self.number)
+            if not followers and self._made_unseen(host):
+                continue
             if acting and began <= self.sight.probed.get(host.name, -1):
                 self.blame("I2", f"promotes {candidate.name} while {host.name} acts as master")
             elif acting and followers and began < self.number:
@@ -264,6 +266,18 @@ class Watch:
         if unseen:
             self.blame("I7", f"promotes {candidate.name} without asking {unseen} after its last write")
         self.promoted.append((self.name, candidate.name))
+
+    def _made_unseen(self, host: LabHost) -> bool:
+        """The other machine made it master, this one has no line to it, and nobody follows it yet: no witness that
+        this machine can ask knows of it (docs/safety.md, two machines while there is no master)."""
+        others = {told for who, told in self.promoted if who != self.name}
+        mine = {told for who, told in self.promoted if who == self.name}
+        return host.name in others - mine and not self.lab.reaches(self.source, host)
+
+    def unsent(self, method: str) -> None:
+        """The call that was just judged did not get out: a promotion that nobody heard was not sent."""
+        if method == "pool.emergency_transition_to_master":
+            self.promoted.pop()
 
     def _recovery(self, address: str, params: Sequence[Any]) -> None:
         """Whoever is asked wins: a second master is demoted and its VMs may be killed."""
