@@ -110,16 +110,20 @@ class Reconciler:
     fencer: Fencer = field(init=False)
     look: Look | None = field(default=None, init=False)
     _last: Executor | None = field(default=None, init=False)
+    _no_local: str = field(default="", init=False)
+    """Why the last survey asked nobody with a local session."""
     _halted: set[str] = field(default_factory=set, init=False)
     """Uuids of VMs that this run itself stopped."""
 
     def __post_init__(self) -> None:
         """Make the rooms that need no network yet."""
+        local = self.wanted.connection.local_account
         self.sessions = PoolSessions(
             self.port,
             self.wanted.connection.username,
             lambda: self.resolve(self.wanted.connection.password),
             run=self.run,
+            local=(local.username, lambda: self.resolve(local.password)),
         )
         self.fencer = Fencer(self.port, self.resolve)
 
@@ -130,9 +134,23 @@ class Reconciler:
             self.port,
             self.wanted.members,
             credentials=lambda: (user, self.resolve(self.wanted.connection.password)),
+            local_credentials=self._local_credentials,
             fence_options=self._fence_options,
             known_lost=self._known_lost(),
         )
+
+    def _local_credentials(self) -> tuple[str, str] | None:
+        """Who opens local sessions; None where an account of its own is declared and its password can't be had here:
+        whoever runs this may do everything but promote."""
+        local = self.wanted.connection.local_account
+        self._no_local = ""
+        try:
+            return local.username, self.resolve(local.password)
+        except (OSError, LookupError, ValueError, RuntimeError) as error:
+            if self.wanted.connection.local is None:
+                raise
+            self._no_local = f"connection.local.password can't be had: {error}"
+            return None
 
     def _known_lost(self) -> frozenset[str]:
         """Members whose read hung in this run and whose master was fenced since: each such read holds a thread of a
@@ -285,7 +303,8 @@ class Reconciler:
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
         busy = (f"another run works on this pool: {one}" for one in self._busy(look))
         reminders = (*self._reminders(look, plan), *busy)
-        return replace(plan, notes=(*plan.notes, *reminders), reminders=reminders)
+        missing = (self._no_local,) if self._no_local else ()
+        return replace(plan, notes=(*plan.notes, *missing, *reminders), reminders=reminders)
 
     def drilled(self, look: Look, plan: Plan, *, depth: int = 0, taken: bool = False) -> tuple[Drill, News] | None:
         """What the loss of hosts would mean, of one and of sets up to `depth` or policy.placement.reserve, and what of

@@ -21,7 +21,7 @@ from reconciler.core.judge import brake_reason, brake_remedy, uuid_of
 from reconciler.core.masterless import candidate_vanished, may_be_master
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
-from reconciler.core.rights import LOCAL_ROOT
+from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import utc
 
@@ -70,11 +70,8 @@ def plan_regain(
     draft.notes.extend(passed)
     if candidate is None:
         if barred := _barred(wanted, survey, lost):
-            draft.hold(
-                _promote(wanted, lost, barred, known, None),
-                f"{barred.name} refuses a local login of {wanted.connection.username}, and a promotion needs one",
-                f"set connection.username to {LOCAL_ROOT}",
-            )
+            why, remedy = _barred_words(wanted, survey, barred)
+            draft.hold(_promote(wanted, lost, barred, known, None), why, remedy)
             return Regain(draft, None, lost)
         draft.notes.append("no member that answers can be promoted: its local login must work")
         return Regain(draft, None, lost)
@@ -190,8 +187,8 @@ def _candidate(
             continue
         if not t.answers:
             passed.append(f"{name} was passed over as new master: it does not answer")
-        elif t.local_login is False:
-            passed.append(f"{name} was passed over as new master: it rejects our local login")
+        elif no_local_session(t):
+            passed.append(f"{name} was passed over as new master: {_no_session(t)}")
         elif member.state == "maintenance":
             passed.append(f"{name} was passed over as new master: it is declared in maintenance")
         elif t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
@@ -207,9 +204,25 @@ def _barred(wanted: Wanted, survey: Survey, lost: Member) -> Member | None:
         member, t = wanted.member(name), survey.of(name)
         if member is None or t is None or name == lost.name or member.state == "maintenance":
             continue
-        if t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY) and t.local_login is False:
+        if no_local_session(t):
             return member
     return None
+
+
+def _no_session(t: Testimony) -> str:
+    return "it rejects our local login" if t.local_login is False else "it was not asked for a local session"
+
+
+def _barred_words(wanted: Wanted, survey: Survey, barred: Member) -> tuple[str, str]:
+    """Why our account can't promote that member, and what to do."""
+    account = wanted.connection.local_account.username
+    t = survey.of(barred.name)
+    if t is not None and t.local_login is False:
+        return f"{barred.name} refuses a local login of {account}, and a promotion needs one", local_remedy(wanted)
+    return (
+        f"a promotion needs a local login of {account} at {barred.name}, and its password is not here",
+        RUN_ELSEWHERE,
+    )
 
 
 def _observe(

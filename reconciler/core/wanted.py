@@ -106,13 +106,27 @@ class StorageWish:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A user, and where the password is found."""
+
+    username: str
+    password: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
-    """How to log in. `username` is a local account of every host: a promotion needs local root."""
+    """How to log in. `local`, where it is given, is who opens local sessions: a local root of every host."""
 
     username: str
     password: SecretRef
     ca_file: str | None = None
     place: Place | None = None
+    local: Account | None = None
+
+    @property
+    def local_account(self) -> Account:
+        """Who opens local sessions: `local`, or the one account there is."""
+        return self.local or Account(self.username, self.password)
 
 
 class WantedState(StrEnum):

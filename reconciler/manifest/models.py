@@ -104,13 +104,24 @@ class Tls(_Block):
     fingerprint goes before it."""
 
 
+class LocalAccount(_Block):
+    """A local root of every host: it asks members whether they reach their master, and promotes one."""
+
+    username: Text = "root"
+    """An account that every host knows by itself; one of a directory is none."""
+    password: SecretField
+    """Where its password is found. Where it can't be had, everything but a promotion goes on."""
+
+
 class Connection(_Block):
     """How to log in to the hosts."""
 
     username: Text = "root"
-    """A local account of every host, for a promotion can't ask a directory service."""
+    """The account of the pool. Without `local` it must be a local root of every host, or nothing can be promoted."""
     password: SecretField
     """Where its password is found."""
+    local: LocalAccount | None = None
+    """Who opens local sessions on members, which a promotion needs. Unset: the account above."""
     tls: Tls | None = None
     """How certificates are verified. Unset: by each member's fingerprint; a host without either is refused."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.wanted import (
+    Account,
     Brake,
     Connection,
     Failback,
@@ -67,6 +68,7 @@ def build(doc: Document, pool: models.PoolManifest, parts: Sequence[VmPart], dig
             password=_secret(spec.connection.password),
             ca_file=spec.connection.tls.ca_file if spec.connection.tls else None,
             place=doc.place(("spec", "connection"), key=True),
+            local=_local(spec.connection.local),
         ),
         uuid=spec.uuid,
         master=_master(doc, spec.master),
@@ -85,6 +87,10 @@ def build(doc: Document, pool: models.PoolManifest, parts: Sequence[VmPart], dig
         digest=digest,
         commit=commit,
     )
+
+
+def _local(account: models.LocalAccount | None) -> Account | None:
+    return None if account is None else Account(account.username, _secret(account.password))
 
 
 def _secret(secret: models.Secret) -> SecretRef:

@@ -80,6 +80,7 @@ def survey(
     *,
     credentials: Callable[[], tuple[str, str]],
     fence_options: FenceOptions,
+    local_credentials: Callable[[], tuple[str, str] | None] | None = None,
     deadline: float = 5.0,
     hang_deadline: float = 5.0,
     bmc_deadline: float = 10.0,
@@ -98,25 +99,34 @@ def survey(
     `known_lost` names members whose read hung earlier in this run, with their master proved dead since: they are not
     asked again, and still count as having lost it.
 
-    `credentials` gives user and password; `fence_options` the options of a member's fence device, None for one
+    `credentials` gives user and password, `local_credentials` those of local logins where they are others (None: they
+    can't be had, so nobody is asked with them); `fence_options` the options of a member's fence device, None for one
     that can't be asked. Faults become testimony; anything else that these two raise comes through.
     """
     started = port.now()
     user, password = credentials()
+    local = local_credentials() if local_credentials is not None else (user, password)
     cases = _logins(port, wanted_members, user, password, deadline)
     for case in cases:
         # The power of a host whose XAPI answers is known; asking its BMC too would slow every healthy run.
         if ask_bmc and case.testimony.login not in ANSWERING:
             case.levels = list(case.member.fencing)
     power = _Power(cases, fence_options, bmc_deadline)
-    _second_round(port, cases, user, password, deadline, power)
+    _second_round(port, cases, local, deadline, power)
     _third_round(port, cases, deadline, hang_deadline, known_lost, power)
     while more := power.asks():
         _ask(port, more)
     _log_out(port, cases)
     # A toolstack that repeats what it was told must not get the password into a report.
-    told = tuple(replace(c.testimony, detail=hide(c.testimony.detail, [password], username=user)) for c in cases)
+    told = tuple(replace(c.testimony, detail=_hidden(c.testimony.detail, (user, password), local)) for c in cases)
     return Survey(at=started, testimonies=told, took=port.now() - started)
+
+
+def _hidden(detail: str, *accounts: tuple[str, str] | None) -> str:
+    for account in accounts:
+        if account is not None:
+            detail = hide(detail, [account[1]], username=account[0])
+    return detail
 
 
 def classify(answer: Answer) -> tuple[LoginAnswer, str]:
@@ -208,16 +218,18 @@ def _ask(port: Port, asks: Sequence[tuple[Ask, _Reader]]) -> None:
         read(answer)
 
 
-def _second_round(port: Port, cases: Sequence[_Case], user: str, password: str, deadline: float, power: _Power) -> None:
+def _second_round(
+    port: Port, cases: Sequence[_Case], account: tuple[str, str] | None, deadline: float, power: _Power
+) -> None:
     asks: list[tuple[Ask, _Reader]] = power.asks()
     for case in cases:
         address, login = case.member.address, case.testimony.login
         if login is LoginAnswer.MASTER:
             ask = Ask("xapi", deadline, address, "pool.get_all_records", (case.session,))
             asks.append((ask, partial(_read_pool_uuid, case)))
-        elif login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
+        elif login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY) and account is not None:
             method = "session.slave_local_login_with_password"
-            asks.append((Ask("xapi", deadline, address, method, (user, password)), partial(_read_local_login, case)))
+            asks.append((Ask("xapi", deadline, address, method, account), partial(_read_local_login, case)))
     _ask(port, asks)
 
 

@@ -79,12 +79,24 @@ class XapiSession:
 
 
 class PoolSessions:
-    """Opens sessions (core.port.Sessions). `password` is asked at each login and kept nowhere."""
+    """Opens sessions (core.port.Sessions). Passwords are asked at each login and kept nowhere.
 
-    def __init__(self, port: Port, username: str, password: Callable[[], str], *, run: str | None = None) -> None:
+    `local`: user and password of local sessions, where they are others.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        username: str,
+        password: Callable[[], str],
+        *,
+        run: str | None = None,
+        local: tuple[str, Callable[[], str]] | None = None,
+    ) -> None:
         self._port = port
         self._username = username
         self._password = password
+        self._local = local or (username, password)
         self._originator = originator(run)
 
     def __repr__(self) -> str:
@@ -94,7 +106,7 @@ class PoolSessions:
         """A normal session; raises XapiFailure (HOST_IS_SLAVE, SESSION_AUTHENTICATION_FAILED, …) or TransportFault."""
 
         def log_in(seconds: float) -> str:
-            return self._open(address, LOGIN, ("1.0", self._originator), seconds)
+            return self._open(address, LOGIN, (self._username, self._password), ("1.0", self._originator), seconds)
 
         return XapiSession(self._port, address, "session.logout", log_in, deadline)
 
@@ -102,14 +114,22 @@ class PoolSessions:
         """A local session, valid for emergency calls: the account must be a local root of that very host."""
 
         def log_in(seconds: float) -> str:
-            return self._open(address, LOCAL_LOGIN, (), seconds)
+            return self._open(address, LOCAL_LOGIN, self._local, (), seconds)
 
         return XapiSession(self._port, address, "session.local_logout", log_in, deadline)
 
-    def _open(self, address: str, method: str, rest: tuple[str, ...], deadline: float) -> str:
-        password = self._password()
+    def _open(
+        self,
+        address: str,
+        method: str,
+        account: tuple[str, Callable[[], str]],
+        rest: tuple[str, ...],
+        deadline: float,
+    ) -> str:
+        username, ask = account
+        password = ask()
         try:
-            ref = self._port.call(address, method, (self._username, password, *rest), deadline=deadline)
+            ref = self._port.call(address, method, (username, password, *rest), deadline=deadline)
         except XapiFailure as failure:
             raise without(failure, password) from None
         if not isinstance(ref, str) or not ref:

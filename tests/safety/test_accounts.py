@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.plan import Result, Verb
-from reconciler.core.port import XapiFailure
+from reconciler.core.port import Json, XapiFailure
+from reconciler.core.wanted import Account, SecretRef
 from reconciler.lab import Lab, Release, Seed
 from tests.pipeline.told import BACKED_UP, running, writes
 from tests.support.story import Story, wanted_of
@@ -84,6 +86,58 @@ def test_an_operator_is_told_that_a_promotion_needs_root_and_root_does_it(tmp_pa
     assert story.apply().done
     assert [host.name for host in story.lab.masters()] == ["xen02"]
     assert story.lab.harm() == []
+
+
+def apart(story: Story, secret: str) -> None:
+    """The pool's account stays; `secret` names that of the local root."""
+    local = Account("root", SecretRef("env", secret))
+    story.changed(lambda wanted: replace(wanted, connection=replace(wanted.connection, local=local)))
+
+
+@pytest.mark.parametrize("release", list(Release), ids=lambda r: r.value)
+def test_an_operator_with_a_local_account_beside_does_it_all(tmp_path: Path, release: Release) -> None:
+    story = told(tmp_path, "operator", release)
+    apart(story, "LAB")
+    story.lab.power_off("xen01")
+    story.wait(120)
+    logins: set[tuple[str, str]] = set()
+
+    def note(address: str, method: str, params: Sequence[Json]) -> None:
+        if "login_with_password" in method:
+            logins.add((method, str(params[0])))
+
+    story.port.before_call = note
+    outcome = story.apply()
+    assert {d.result for d in outcome.done} <= {Result.DONE, Result.ALREADY}
+    assert [host.name for host in story.lab.masters()] == ["xen02"]
+    assert logins == {
+        ("session.login_with_password", "operator"),
+        ("session.slave_local_login_with_password", "root"),
+    }
+    assert story.lab.harm() == []
+
+
+def test_without_the_local_password_all_but_a_promotion_goes_on(tmp_path: Path) -> None:
+    story = told(tmp_path, "operator")
+    apart(story, "NOT_HERE")
+    story.missing = frozenset({"NOT_HERE"})
+    plan = story.plan()
+    assert plan.actions == ()
+    (said,) = [note for note in plan.notes if "could be promoted" in note]
+    assert said.startswith("xen02, xen03 and xen04 were not asked with a local login of root, whose password is not")
+    assert any(note.startswith("connection.local.password can't be had: ") for note in plan.notes)
+    story.lab.power_off("xen03")
+    story.wait(60)
+    assert any(d.action.verb is Verb.START and d.result is Result.DONE for d in story.apply().done)
+    story.lab.power_off("xen01")
+    story.wait(60)
+    (held,) = [w for w in story.plan().withheld if w.action.verb is Verb.PROMOTE]
+    assert held.why == "a promotion needs a local login of root at xen02, and its password is not here"
+    assert held.remedy == "run it where connection.local.password can be had"
+    assert story.apply().done == ()
+    story.missing = frozenset()
+    assert story.apply().done
+    assert [host.name for host in story.lab.masters()] == ["xen02"]
 
 
 def test_the_accounts_are_known_to_the_master_that_was_promoted(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ class Story:
     port: LabPort = field(init=False)
     events: list[Event] = field(default_factory=list)
     runs: int = 0
+    missing: frozenset[str] = frozenset()
+    """Secrets that can't be had, by the value of their reference; all others are the lab's password."""
 
     def __post_init__(self) -> None:
         self.port = LabPort(self.lab)
@@ -108,12 +110,18 @@ class Story:
             self.wanted,
             self.port,
             PoolFolder(self.folder, self.wanted.name),
-            lambda ref: "lab",
+            self.secret,
             f"run-{self.runs}",
             allowance=Allowance(attended=attended),
             failback=failback,
             progress=self.events.append,  # type: ignore[arg-type]
         )
+
+    def secret(self, ref: SecretRef) -> str:
+        """The lab's password. Raises LookupError for one of `missing`."""
+        if ref.value in self.missing:
+            raise LookupError(f"secret {ref.value} is not set")
+        return "lab"
 
     def plan(self, **more: bool) -> Plan:
         """What xenrec plan would make now."""
