@@ -387,12 +387,7 @@ class Reconciler:
         started = self.port.now()
         self.folder.prepare()
         journal = self._open_journal(plan, started)
-        timeline: list[tuple[float, str]] = []
-
-        def tell(event: Event) -> None:
-            timeline.append((round(event.at - started, 3), event.what))
-            self.progress(event)
-
+        tell = _Told(started, self.progress)
         done: list[Done] = []
         stopped = ""
         current = plan
@@ -424,7 +419,10 @@ class Reconciler:
                     break
             else:
                 stopped = f"it did not come to rest within {MOST_ROUNDS} rounds"
-            outcome = Outcome(self.run, tuple(done), current, started, self.port.now(), tuple(timeline), stopped)
+            ended = self.port.now()
+            outcome = Outcome(
+                self.run, tuple(done), current, started, ended, tuple(tell.timeline), stopped, tuple(tell.milestones)
+            )
             posted = lease.held and self._post(outcome)
         finally:
             try:
@@ -583,6 +581,23 @@ class Reconciler:
         self.folder.prepare()
         self.folder.add_certificate(certificate)
         return certificate
+
+
+@dataclass
+class _Told:
+    """What happened in a run, as it is passed on: (seconds since `started`, what)."""
+
+    started: float
+    progress: Progress
+    timeline: list[tuple[float, str]] = field(default_factory=list)
+    milestones: list[tuple[float, str]] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        told = (round(event.at - self.started, 3), event.what)
+        self.timeline.append(told)
+        if event.milestone:
+            self.milestones.append(told)
+        self.progress(event)
 
 
 _SILENT_VERBS = (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS, Verb.SYNC_DATABASE)

@@ -117,6 +117,8 @@ def _words(one: Line, names: Mapping[str, str]) -> str:
         case "end":
             why = _text(one, "why")
             return f"{name}: {_text(one, 'result')}" + (f": {why}" if why else "")
+        case "milestone":
+            return f"{name}: {_text(one, 'what')}"
         case "certificate":
             proof = one.get("certificate")
             return f"certificate: {_proof(proof) if isinstance(proof, dict) else '?'}"

@@ -285,3 +285,5 @@ class Outcome:
     """(seconds since the start, what happened)."""
     stopped: str = ""
     """Why it stopped before the end, if it did."""
+    milestones: tuple[tuple[float, str], ...] = ()
+    """(seconds since the start, step reached) of a change of the master; () where there was none."""

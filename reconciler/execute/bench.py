@@ -89,6 +89,13 @@ class Bench:
         self.timeline.append((at - self.started_at, line))
         self.progress(Event(at, action, what, result))
 
+    def milestone(self, action: Action, what: str) -> None:
+        """A step of a change of the master was reached: told, journaled, and repeated at the end of the run."""
+        at = self.port.now()
+        self.timeline.append((at - self.started_at, f"{action.verb} {action.target.name}: {what}"))
+        self.note("milestone", action=action.id, what=what)
+        self.progress(Event(at, action, what, milestone=True))
+
     def name_of(self, cls: str, ref: str) -> str:
         """A name for people for a ref or uuid of the acting master's database; that itself when it cannot be read."""
         if ref in NULL:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from reconciler.core.diagnose import diagnose
-from reconciler.core.draft import apply_command
 from reconciler.core.evidence import (
     ANSWERING,
     Certificate,
@@ -14,7 +13,7 @@ from reconciler.core.evidence import (
     Survey,
     Testimony,
 )
-from reconciler.core.masterless import NEVER_TOOK_EFFECT, may_be_master, promotion_is_void
+from reconciler.core.masterless import may_be_master, promotion_is_void
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Session, TransportFault, XapiFailure
 from reconciler.core.wanted import Member
@@ -28,10 +27,11 @@ from reconciler.execute.bench import (
     failed,
     refused,
 )
-from reconciler.execute.desk import MasterLost, same_address
+from reconciler.execute.desk import same_address
 from reconciler.execute.faults import explain
 from reconciler.execute.look import Look, look, look_quickly
 from reconciler.execute.proof import Prover
+from reconciler.execute.watching import watch
 
 TRANSITION = "pool.emergency_transition_to_master"
 POLL = 1.0  # s
@@ -74,6 +74,8 @@ def fence(bench: Bench, prover: Prover, action: Action) -> Done:
     except OSError as error:
         raise CannotRecord(f"the certificate of {member.name} cannot be stored: {error}") from error
     bench.reply(action, "fence-off", "off, and a second status says so")
+    if bench.plan.diagnosis.lost_master == member.name:
+        bench.milestone(action, f"{member.name} is proved dead: power off, read back")
     return done(action, f"{member.name} is powered off, and its BMC says so")
 
 
@@ -170,6 +172,7 @@ def _transition(bench: Bench, action: Action, candidate: Member, lost: Member, l
     try:
         local.call(TRANSITION, deadline=60.0)
         bench.reply(action, TRANSITION, "accepted")
+        bench.milestone(action, f"{candidate.name} accepted to become master")
     except XapiFailure as failure:
         told = explain(failure, lambda _, ref: ref)  # there is no master to look names up at
         bench.reply(action, TRANSITION, failure.code)
@@ -187,100 +190,6 @@ def _transition(bench: Bench, action: Action, candidate: Member, lost: Member, l
         bench.say(action, "the reply was lost: watching, not asking again")
         sure = False
     return watch(bench, action, candidate, incident, sure=sure)
-
-
-def await_master(bench: Bench, action: Action) -> Done:
-    """Watch a promotion that was sent earlier, without sending anything. Sets `bench.master`."""
-    sent = bench.store.incident()
-    member = bench.member_of(action.target) or (bench.member_at(action.via) if action.via else None)
-    if sent is not None:
-        member = bench.wanted.member(sent.candidate) or member
-    if member is None:
-        return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
-    return watch(bench, action, member, sent, sure=False)
-
-
-def watch(bench: Bench, action: Action, member: Member, sent: Incident | None, *, sure: bool) -> Done:
-    """Poll until the member accepts normal logins as master of our pool; `sure`: XAPI said that it accepted the call.
-
-    It answers as a member for 8-12 s more, refuses for 1-3 s, accepts logins after 9-14 s (recordings 03, 11).
-    """
-    limits = bench.wanted.policy.limits
-    began = bench.port.now()
-    told = ""
-    restarted = False
-    why = ""
-    while True:
-        seen = look(bench, member.address)
-        if seen.answer is LoginAnswer.MASTER and not (why := _take_office(bench, action, member, seen)):
-            bench.say(action, f"{member.name} accepts logins")
-            return done(action, f"{member.name} acts as master, {bench.port.now() - began:.0f} s after")
-        seen.close()
-        words = why if seen.answer is LoginAnswer.MASTER else _stage_of(seen, restarted)
-        if words != told:
-            bench.say(action, f"{member.name}: {words}")
-            told = words
-        restarted = restarted or seen.answer in (LoginAnswer.REFUSED, LoginAnswer.STRANGE, LoginAnswer.MASTER)
-        if seen.answer is LoginAnswer.REJECTED:
-            return failed(action, f"{member.name} {seen}", "check connection.username and its password")
-        if seen.answer is LoginAnswer.SLAVE and sent and not same_address(seen.follows, sent.lost_address):
-            return failed(
-                action,
-                f"{member.name} follows {bench.name_at(seen.follows)}: another master is alive there",
-                f"xenrec plan {bench.wanted.argument}",
-            )
-        now = bench.port.now()
-        member_still = not restarted and seen.answer in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)
-        if not sure and member_still and sent and now - sent.sent_at > NEVER_TOOK_EFFECT:
-            if seen.answer is LoginAnswer.EMERGENCY:
-                # One that tells whom it follows is recognised by the judge, who then keeps to the same candidate.
-                bench.clear_incident()
-            return failed(
-                action,
-                f"the promotion of {member.name} never arrived: it answers as a member "
-                f"{now - sent.sent_at:.0f} s after",
-                apply_command(bench.wanted),
-            )
-        if now - began >= limits.promotion_timeout:
-            return failed(
-                action,
-                f"{member.name} does not act as master after {now - began:.0f} s: it {seen}",
-                f"on {member.name}: look at /var/log/xensource.log, then xe-toolstack-restart",
-            )
-        bench.port.wait(POLL)
-
-
-def _take_office(bench: Bench, action: Action, member: Member, seen: Look) -> str:
-    """Confirm that the host that accepted a login serves our pool as its master; why not, "" if it does."""
-    assert seen.session is not None
-    before = bench.master
-    bench.leave()
-    bench.master = member.address
-    desk = bench.desk()
-    try:
-        desk.adopt(seen.session)
-        ref = str(desk.pool().get("master", ""))
-        host = dict(desk.read("host.get_record", ref))
-    except (MasterLost, XapiFailure) as error:
-        bench.leave()
-        bench.master = before
-        return f"accepts logins, but {error}"
-    named = host.get("name_label") == member.name or same_address(str(host.get("address", "")), member.address)
-    if action.target.uuid and member.name == action.target.name:
-        named = host.get("uuid") == action.target.uuid
-    if named:
-        return ""
-    bench.leave()
-    bench.master = before
-    return f"accepts logins, but its database names {host.get('name_label')} as master"
-
-
-def _stage_of(seen: Look, restarted: bool) -> str:
-    if seen.answer is LoginAnswer.SLAVE:
-        return f"{seen}" + (" again" if restarted else " until its toolstack restarts")
-    if seen.answer in (LoginAnswer.REFUSED, LoginAnswer.SILENT, LoginAnswer.STRANGE):
-        return "restarting"
-    return str(seen)
 
 
 def _lost_master(bench: Bench, action: Action) -> Member | None:

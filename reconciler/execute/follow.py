@@ -15,7 +15,7 @@ from reconciler.execute.bench import Bench, already, done, failed, refused
 from reconciler.execute.desk import same_address
 from reconciler.execute.faults import explain
 from reconciler.execute.look import look
-from reconciler.execute.rejoin import office
+from reconciler.execute.seats import office
 
 RESET = "pool.emergency_reset_master"
 POLL = 1.0  # s

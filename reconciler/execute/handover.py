@@ -9,11 +9,12 @@ from reconciler.core.port import Json, XapiFailure
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, CannotRecord, already, failed, refused
-from reconciler.execute.crown import watch
 from reconciler.execute.desk import LostReply, same_address
 from reconciler.execute.look import look
 from reconciler.execute.proof import Prover
-from reconciler.execute.rejoin import office, rests, wait_for
+from reconciler.execute.rejoin import wait_for
+from reconciler.execute.seats import office, rests
+from reconciler.execute.watching import watch
 
 DESIGNATE = "pool.designate_new_master"
 
@@ -64,6 +65,7 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
     try:
         desk.write(DESIGNATE, ref, deadline=300.0, resend=False)
         bench.reply(action, DESIGNATE, "accepted")
+        bench.milestone(action, f"{target.name} accepted to take over")
     except LostReply as lost:
         bench.reply(action, DESIGNATE, "no reply")
         bench.say(action, f"{lost}: watching, not asking again")

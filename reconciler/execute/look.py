@@ -100,12 +100,28 @@ def sign_of_life(bench: Bench, member: Member) -> str:
     return "it takes connections, though its toolstack hangs" if seen.connected else ""
 
 
+def takes_connections(bench: Bench, member: Member) -> bool:
+    """Whether anything takes, or refuses, a connection there: then the host is up, whatever its toolstack does."""
+    return tcp_round(bench, [member])[member.name] in (None, FaultKind.REFUSED)
+
+
 def look_quickly(bench: Bench, member: Member) -> Look:
     """A connection first, and a login only over one: a dead host costs the shorter deadline."""
-    network = tcp_round(bench, [member])[member.name]
-    if network is not None:
-        return Look(_TRANSPORT[network], detail=str(network))
-    return replace(look(bench, member.address), connected=True)
+    return ask_members(bench, [member])[member.name]
+
+
+def ask_members(bench: Bench, members: Sequence[Member]) -> dict[str, Look]:
+    """The same for several: those that take no connection cost one parallel round. Accepted sessions are open."""
+    network = tcp_round(bench, members) if members else {}
+    found: dict[str, Look] = {}
+    for member in members:
+        fault = network[member.name]
+        found[member.name] = (
+            replace(look(bench, member.address), connected=True)
+            if fault is None
+            else Look(_TRANSPORT[fault], detail=str(fault))
+        )
+    return found
 
 
 def rivals(bench: Bench, master: str) -> tuple[list[tuple[Member, Look]], dict[str, Look]]:

@@ -107,12 +107,14 @@ SurveyAgain = Callable[[], Survey]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened, for the board and the timeline. `at` in UTC seconds; `result` when an action ended."""
+    """One thing that happened, for the board and the timeline. `at` in UTC seconds; `result` when an action ended;
+    `milestone` for a step of a change of the master."""
 
     at: float
     action: Action | None
     what: str
     result: Result | None = None
+    milestone: bool = False
 
 
 Progress = Callable[[Event], None]

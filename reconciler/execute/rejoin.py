@@ -2,112 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from reconciler.core.draft import apply_command
 from reconciler.core.evidence import LoginAnswer, Verdict
-from reconciler.core.mark import mark_of
 from reconciler.core.plan import Action, Done
-from reconciler.core.port import Json, TransportFault, XapiFailure
-from reconciler.core.wanted import Member, MemberState
+from reconciler.core.port import TransportFault, XapiFailure
+from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, already, because, done, failed, refused
 from reconciler.execute.desk import LostReply, MasterLost, same_address
-from reconciler.execute.look import Look, look, rivals, tcp_round
+from reconciler.execute.look import Look, ask_members, look, rivals
 from reconciler.execute.proof import Prover
+from reconciler.execute.seats import Seat, office, seats_of, waiting_for
 
 RECOVER = "pool.recover_slaves"
 POLL = 2.0  # s
 ASK_AGAIN = 30.0
 """Seconds after which those that still follow the lost master are asked for once more: the fuse burns for 12 s, so the
 first call missed them."""
-ASKS = 2  # more times, before each straggler is told by itself
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """One member as its own login and the master's database show it."""
-
-    member: Member
-    follows: bool
-    known: bool
-    live: bool
-    enabled: bool
-    said: str = ""
-    resting: bool = False
-    """It may stay disabled: in maintenance, or disabled by us for one that is over."""
-
-    @property
-    def back(self) -> bool:
-        """It follows, is live and enabled, so its VMs are resynchronised (sheet §2.6: before it enables itself).
-
-        A member in maintenance is disabled on purpose.
-        """
-        return self.follows and self.live and (self.enabled or self.resting)
-
-    def missing(self, master: str) -> str:
-        """What keeps it from being back, for people."""
-        name = self.member.name
-        if not self.follows:
-            return f"{name} does not follow {master}: it {self.said}"
-        if not self.known:
-            return f"{name} follows {master}, whose database does not know it"
-        if not self.live:
-            return f"{name} follows {master}, but is not live yet"
-        return f"{name} follows {master} but stays disabled: run xe-toolstack-restart on it"
-
-
-@dataclass(frozen=True, slots=True)
-class Office:
-    """The acting master as its own database shows it."""
-
-    name: str
-    address: str
-    live: bool
-    enabled: bool
-    """Or disabled on purpose: in maintenance."""
-    hosts: dict[str, dict[str, Json]]
-    metrics: dict[str, dict[str, Json]]
-
-    def host_of(self, member: Member) -> dict[str, Json] | None:
-        """The record of a declared member: by name, then by address."""
-        for fits in (
-            lambda h: h.get("name_label") == member.name,
-            lambda h: same_address(str(h.get("address", "")), member.address),
-        ):
-            found = [h for h in self.hosts.values() if fits(h)]
-            if len(found) == 1:
-                return found[0]
-        return None
-
-    def is_live(self, host: dict[str, Json]) -> bool:
-        """Its host_metrics.live."""
-        return bool(self.metrics.get(str(host.get("metrics", "")), {}).get("live", False))
-
-
-def rests(member: Member, host: Mapping[str, Json]) -> bool:
-    """Its record may say disabled though it has rejoined: it is in maintenance, or still carries our mark."""
-    if member.state is MemberState.MAINTENANCE:
-        return True
-    return mark_of({str(k): str(v) for k, v in dict(host.get("other_config") or {}).items()}) is not None
-
-
-def office(bench: Bench) -> Office:
-    """Read who is master and how every host stands, in three calls. Raises MasterLost, XapiFailure."""
-    desk = bench.desk()
-    hosts = dict(desk.read("host.get_all_records"))
-    metrics = dict(desk.read("host_metrics.get_all_records"))
-    mine = dict(hosts.get(str(desk.pool().get("master", "")), {}))
-    live = bool(metrics.get(str(mine.get("metrics", "")), {}).get("live", False))
-    return Office(
-        str(mine.get("name_label", desk.address)),
-        str(mine.get("address", desk.address)),
-        live,
-        bool(mine.get("enabled", False)) or ((own := bench.member_of_record(mine)) is not None and rests(own, mine)),
-        hosts,
-        metrics,
-    )
+ASKS = 1  # more times, before each straggler is told by itself
+GONE_AFTER = 60.0
+"""Seconds of silence after which a member is not waited for once everybody else is back: a restarting toolstack refuses
+connections or takes them, only a host without power or network is silent (recordings 03, 15). The next plan judges it
+as any host that does not answer: nothing that it may run is started before it is proved dead."""
 
 
 def recover(bench: Bench, prover: Prover, action: Action) -> Done:
@@ -131,7 +49,7 @@ def recover(bench: Bench, prover: Prover, action: Action) -> Done:
     expected = _expected(bench, prover, seen)
     master = office(bench)
     silent = Look(LoginAnswer.SILENT)
-    seats = _seats(bench, master, expected, {m.name: seen.get(m.name, silent) for m in expected})
+    seats = seats_of(bench, master, expected, {m.name: seen.get(m.name, silent) for m in expected})
     if master.enabled and master.live and all(s.back for s in seats):
         bench.clear_incident()
         return already(action, f"every answering member follows {bench.name_at(desk.address)} already")
@@ -171,7 +89,8 @@ def wait_for(
     expected: Sequence[Member],
     nudge: Callable[[Sequence[Member]], Done | None] | None,
 ) -> Done:
-    """Poll until every expected member and the master itself are back, at most limits.rejoin_timeout.
+    """Poll until every expected member and the master itself are back, at most limits.rejoin_timeout. What is still
+    waited for is told whenever it changes. A member that fell silent is left to the next plan (GONE_AFTER).
 
     `nudge` is called with those astray every ASK_AGAIN seconds; an outcome that it returns ends the wait.
     """
@@ -179,13 +98,15 @@ def wait_for(
     until = began + bench.wanted.policy.limits.rejoin_timeout
     next_nudge = began + ASK_AGAIN
     back: set[str] = set()
+    heard = {m.name: began for m in expected}
+    told = ""
     while True:
         seats: list[Seat] = []
         trouble = ""
         try:
             bench.keep()
             master = office(bench)
-            seats = _seats(bench, master, expected, _ask_members(bench, expected))
+            seats = seats_of(bench, master, expected, _said(bench, expected))
             ready = master.enabled and master.live
         except MasterLost as lost:
             if lost.deposed:
@@ -196,11 +117,16 @@ def wait_for(
         for seat in seats:
             if seat.back and seat.member.name not in back:
                 back.add(seat.member.name)
-                bench.say(action, f"{seat.member.name} is back")
-        absent = [s for s in seats if not s.back]
-        if ready and not absent:
-            return _confirm(bench, prover, action, expected, began)
+                bench.milestone(action, f"{seat.member.name} is back")
         now = bench.port.now()
+        heard |= {s.member.name: now for s in seats if not s.silent}
+        absent = [s for s in seats if not s.back]
+        gone = [s.member for s in absent if now - heard[s.member.name] >= GONE_AFTER]
+        if ready and len(gone) == len(absent):
+            return _confirm(bench, prover, action, expected, began, gone)
+        if (words := waiting_for(bench, seats, trouble, ready)) != told:
+            bench.say(action, words)
+            told = words
         if now >= until:
             return _late(bench, prover, action, absent, trouble, ready)
         if nudge is not None and now >= next_nudge:
@@ -211,15 +137,26 @@ def wait_for(
         bench.port.wait(POLL)
 
 
-def _confirm(bench: Bench, prover: Prover, action: Action, expected: Sequence[Member], began: float) -> Done:
+def _confirm(
+    bench: Bench,
+    prover: Prover,
+    action: Action,
+    expected: Sequence[Member],
+    began: float,
+    gone: Sequence[Member] = (),
+) -> Done:
     """Exactly one master, asked of everybody once more; only then is the incident over."""
     others, _ = rivals(bench, bench.desk().address)
     if others:
         return _second_master(bench, prover, action, others)
     bench.clear_incident()
-    verb = "follows it and is" if len(expected) == 1 else "follow it and are"
-    behind = f"; {names(m.name for m in expected)} {verb} live and enabled" if expected else ""
+    here = [m for m in expected if m not in gone]
+    verb = "follows it and is" if len(here) == 1 else "follow it and are"
+    behind = f"; {names(m.name for m in here)} {verb} live and enabled" if here else ""
+    if gone:
+        behind += f"; {names(m.name for m in gone)} fell silent and {'is' if len(gone) == 1 else 'are'} not waited for"
     name = bench.name_at(bench.desk().address)
+    bench.milestone(action, f"the pool is managed again: {name} is its only master")
     took = f"{bench.port.now() - began:.0f} s"
     return done(action, f"{name} is the only master{behind}, after {took}")
 
@@ -240,44 +177,6 @@ def _late(bench: Bench, prover: Prover, action: Action, absent: Sequence[Seat], 
     return failed(action, because(parts), f"on {first}: xe-toolstack-restart; then {apply_command(bench.wanted)}")
 
 
-def _seats(bench: Bench, master: Office, expected: Sequence[Member], seen: dict[str, Look]) -> list[Seat]:
-    """How each expected member stands, by its own answer and the master's database."""
-    seats: list[Seat] = []
-    own = bench.desk().address
-    for member in expected:
-        answer = seen[member.name]
-        follows = answer.answer is LoginAnswer.SLAVE and (
-            same_address(answer.follows, master.address) or same_address(answer.follows, own)
-        )
-        host = master.host_of(member)
-        seats.append(
-            Seat(
-                member,
-                follows,
-                known=host is not None,
-                live=host is not None and master.is_live(host),
-                enabled=bool(host and host.get("enabled", False)),
-                said=str(answer),
-                resting=host is not None and rests(member, host),
-            )
-        )
-    return seats
-
-
-def _ask_members(bench: Bench, members: Sequence[Member]) -> dict[str, Look]:
-    """What each says to a normal login; those that take no connection cost one parallel round together."""
-    network = tcp_round(bench, members) if members else {}
-    found: dict[str, Look] = {}
-    for member in members:
-        if network[member.name] is not None:
-            found[member.name] = Look(LoginAnswer.SILENT)
-            continue
-        answer = look(bench, member.address)
-        answer.close()
-        found[member.name] = answer
-    return found
-
-
 def _expected(bench: Bench, prover: Prover, seen: dict[str, Look]) -> list[Member]:
     """Members that must come back: whoever answers now, answered the last survey, or was alive in the plan."""
     alive = {name for name, answer in seen.items() if answer.answers}
@@ -288,6 +187,14 @@ def _expected(bench: Bench, prover: Prover, seen: dict[str, Look]) -> list[Membe
     return [
         m for m in bench.wanted.members if m.name in alive and not same_address(m.address, own) and not prover.held(m)
     ]
+
+
+def _said(bench: Bench, members: Sequence[Member]) -> dict[str, Look]:
+    """What each says to a normal login."""
+    found = ask_members(bench, members)
+    for answer in found.values():
+        answer.close()
+    return found
 
 
 def _ask(bench: Bench, action: Action, expected: Sequence[Member], astray: Sequence[Member]) -> Done | None:
@@ -317,6 +224,8 @@ def _ask(bench: Bench, action: Action, expected: Sequence[Member], astray: Seque
         return failed(action, told.sentence, told.remedy)
     reached = sorted(bench.name_of("host", r) for r in refs)
     bench.reply(action, RECOVER, f"reached {names(reached, most=64)}")
+    if behind := [m.name for m in astray if m.name in reached]:
+        bench.milestone(action, f"{names(behind)} told to follow {master}")
     if missed := [m.name for m in astray if m.name not in reached]:
         some = f"it reached {names(reached)}, and not {names(missed)}"
         bench.say(action, some if reached else f"it did not reach {names(missed)} yet")
@@ -340,7 +249,7 @@ def _tell(bench: Bench, action: Action, member: Member) -> None:
     try:
         local.call(method, address, deadline=30.0)
         bench.reply(action, method, f"{member.name} accepted")
-        bench.say(action, f"told {member.name} by itself to follow {bench.name_at(address)}")
+        bench.milestone(action, f"{member.name} told by itself to follow {bench.name_at(address)}")
     except (XapiFailure, TransportFault) as fault:
         bench.reply(action, method, f"{member.name}: {fault}")
         bench.say(action, f"{member.name} did not take it: {fault}")

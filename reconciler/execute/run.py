@@ -13,7 +13,7 @@ from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
-from reconciler.execute import crown, handover, maintenance, refresh, rejoin, storage
+from reconciler.execute import crown, handover, maintenance, refresh, rejoin, storage, watching
 from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
 from reconciler.execute.bury import declare_dead
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
@@ -279,7 +279,7 @@ class Executor:
             case Verb.PROMOTE:
                 return crown.promote(bench, prover, action)
             case Verb.AWAIT_MASTER:
-                return crown.await_master(bench, action)
+                return watching.await_master(bench, action)
             case Verb.FOLLOW:
                 return follow(bench, action)
             case Verb.RECOVER_MEMBERS:

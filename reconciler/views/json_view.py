@@ -38,6 +38,7 @@ def outcome_json(outcome: Outcome) -> str:
             "proved": outcome.final is not None and words.is_as_declared(outcome.final),
             "done": [_done(d) for d in outcome.done],
             "timeline": [{"after_s": at, "what": what} for at, what in outcome.timeline],
+            "milestones": [{"after_s": at, "what": what} for at, what in outcome.milestones],
             "final": None if outcome.final is None else plan_document(outcome.final),
         }
     )

@@ -46,6 +46,11 @@ def outcome_text(
         else:
             for done in good:
                 _done(page, done)
+    if outcome.milestones and not verbose:
+        page.blank()
+        page.line(("Time line", "bold"))
+        for at, what in (*outcome.milestones, (outcome.ended_at - outcome.started_at, "the pool was read again")):
+            page.columns(f"+{words.lasting(at)}", what, widths=(12,))
     if outcome.timeline and verbose:
         page.blank()
         page.line(("What happened when", "bold"))

@@ -369,8 +369,23 @@ def test_a_candidate_that_never_answers_again_is_given_up_after_the_deadline(cer
     )
     done = promote_only(certified)
     assert done.result is Result.FAILED
-    assert 600 <= done.took < 640
+    assert "its host has not answered for 12" in done.why
+    assert 120 <= done.took < 160
     assert certified.store.sent is not None
+
+
+def test_a_candidate_whose_toolstack_never_starts_is_waited_for_until_the_deadline(certified: Rig) -> None:
+    certified.world.hooks.append(
+        lambda at, m, p: (
+            setattr(certified.world.host("xen02"), "refuses_until", 1e9) or NOTHING
+            if certified.world.promotions
+            else NOTHING
+        )
+    )
+    done = promote_only(certified)
+    assert done.result is Result.FAILED
+    assert "its toolstack is not" in done.why
+    assert 600 <= done.took < 640
 
 
 # --- recover -----------------------------------------------------------------------------------------------------
@@ -426,7 +441,7 @@ def test_stragglers_are_asked_for_again_and_then_told_by_themselves(certified: R
     certified.world.hooks.append(deaf)
     done = recover(certified)
     assert done.result is Result.DONE
-    assert certified.world.count("pool.recover_slaves") == 3
+    assert certified.world.count("pool.recover_slaves") == 2
     assert [a for a, m in certified.world.calls if m == "pool.emergency_reset_master"] == ["10.0.0.3"]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from reconciler.core.evidence import Incident
 from reconciler.core.plan import Action, Done, Result, Stage, Verb
 from reconciler.core.port import FaultKind, TransportFault
-from reconciler.execute.rejoin import Seat, _tell
+from reconciler.execute.rejoin import _tell
+from reconciler.execute.seats import Seat
 from tests.execute.world import NOTHING, POOL, Rig, certificate, host_thing, start
 
 TRANSITION = "pool.emergency_transition_to_master"

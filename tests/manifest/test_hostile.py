@@ -175,13 +175,13 @@ def test_huge_numbers_and_long_words() -> None:
 
 
 def test_patterns_that_make_some_matchers_hang() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     word = "a" * 60
     pattern = "*a" * 25 + "b"
     assert outcome(
         spec_text(f"  virtualMachines: [{{name: '{pattern}'}}, {{name: c, dependsOn: [{word}]}}]\n").encode()
     )
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_long_chains_and_great_circles_of_dependencies() -> None:

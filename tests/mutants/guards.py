@@ -54,6 +54,8 @@ EVIDENCE = "reconciler/core/evidence.py"
 CROWN = "reconciler/execute/crown.py"
 PROOF = "reconciler/execute/proof.py"
 REJOIN = "reconciler/execute/rejoin.py"
+SEATS = "reconciler/execute/seats.py"
+WATCHING = "reconciler/execute/watching.py"
 VMS = "reconciler/execute/vms.py"
 EBURY = "reconciler/execute/bury.py"
 HANDOVER = "reconciler/execute/handover.py"
@@ -241,7 +243,7 @@ GUARDS: tuple[Guard, ...] = (
     _off("I2", CROWN, "if astray"),
     _off("I2", CROWN, "if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)"),
     _off("I2", CROWN, "if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED, LoginAnswer.UNTRUSTED)"),
-    Guard("I2", CROWN, '    if named:\n        return ""', '    if True:\n        return ""'),
+    Guard("I2", WATCHING, '    if named:\n        return ""', '    if True:\n        return ""'),
     # --- recover, bury, hand over -------------------------------------------------------------------------------------
     Guard(
         "I2",
@@ -258,10 +260,10 @@ GUARDS: tuple[Guard, ...] = (
     ),
     Guard("I2", REJOIN, SECOND + "    return wait_for", "    return wait_for"),
     Guard("I2", REJOIN, "if seen.answer not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):", "if False:"),
-    Guard("I1", REJOIN, "return self.follows and self.live and (self.enabled", "return self.live and (self.enabled"),
+    Guard("I1", SEATS, "return self.follows and self.live and (self.enabled", "return self.live and (self.enabled"),
     Guard(
         "I1",
-        REJOIN,
+        SEATS,
         "return self.follows and self.live and (self.enabled or self.member.state is MemberState.MAINTENANCE)",
         "return self.follows and self.live",
     ),

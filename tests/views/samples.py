@@ -364,6 +364,7 @@ OUTCOME_GOOD = Outcome(
     started_at=NOW,
     ended_at=NOW + 75,
     timeline=((0.0, "fencing xen01"), (6.5, "xen01 is off"), (19.8, "xen02 accepts logins")),
+    milestones=((6.5, "xen01 is proved dead: power off, read back"), (19.8, "xen02 accepts logins")),
 )
 
 OUTCOME_PART = replace(
