@@ -12,7 +12,7 @@ from reconciler.core.words import names
 from reconciler.execute.bench import Bench, done, failed, refused, unknown
 from reconciler.execute.desk import LostReply
 from reconciler.execute.look import look_quickly
-from reconciler.execute.rejoin import Office, office
+from reconciler.execute.seats import Office, office
 
 SYNC = "pool.sync_database"
 DEADLINE = 180.0
