@@ -264,7 +264,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I1",
         SEATS,
-        "return self.follows and self.live and (self.enabled or self.member.state is MemberState.MAINTENANCE)",
+        "return self.follows and self.live and (self.enabled or self.resting)",
         "return self.follows and self.live",
     ),
     Guard("I1", EBURY, "    if host not in action.certificate_of:", "    if False:"),
