@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from reconciler.core.port import (
     AgentRun,
@@ -86,6 +89,8 @@ class Outside:
             target = f"[{host}]:{ask.port}" if ":" in host else f"{host}:{ask.port}"
             connect(target, time.monotonic() + ask.deadline).close()
             return None
+        if ask.kind == "http":
+            return status_of(ask.url, ask.deadline)
         if ask.kind == "agent":
             try:
                 return self.run_agent(ask.agent, ask.options, deadline=ask.deadline)
@@ -93,6 +98,40 @@ class Outside:
                 text = f"fence agent {ask.agent}: cannot be run: {error}"
                 raise TransportFault(FaultKind.PROTOCOL, text, sent=False) from None
         raise ValueError(f"no such kind of question: {ask.kind}")
+
+
+def status_of(url: str, deadline: float) -> int:
+    """The HTTP status of one GET; a redirect is its own status. Raises TransportFault.
+
+    A certificate is not checked: it is asked whether a service is up, nothing is believed and no secret is sent.
+    """
+    parts = urlsplit(url)
+    port: int | None = None
+    try:
+        port = parts.port
+        made: http.client.HTTPConnection
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            made = http.client.HTTPSConnection(parts.hostname or "", port, timeout=deadline, context=context)
+        else:
+            made = http.client.HTTPConnection(parts.hostname or "", port, timeout=deadline)
+        try:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            made.request("GET", path, headers={"Connection": "close", "User-Agent": "xenrec"})
+            return made.getresponse().status
+        finally:
+            made.close()
+    except TimeoutError:
+        raise TransportFault(FaultKind.TIMEOUT, f"{url}: no answer within {deadline:g} s", sent=True) from None
+    except ConnectionRefusedError:
+        raise TransportFault(FaultKind.REFUSED, f"{url}: connection refused", sent=False) from None
+    except ssl.SSLError as error:
+        raise TransportFault(FaultKind.TLS, f"{url}: {error.reason or error}", sent=False) from None
+    except OSError as error:
+        raise TransportFault(FaultKind.UNREACHABLE, f"{url}: {error.strerror or error}", sent=False) from None
+    except (http.client.HTTPException, ValueError) as error:
+        raise TransportFault(FaultKind.PROTOCOL, f"{url}: {type(error).__name__}", sent=True) from None
 
 
 class _Question:

@@ -73,8 +73,8 @@ class AgentRun:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question of a parallel round. `kind`: "xapi" uses address, method, params; "tcp" address, port; "agent"
-    agent, options (the action is among them). `deadline` in seconds."""
+    """One question of a parallel round. `kind`: "xapi" uses address, method, params; "tcp" address, port; "http" url,
+    answered by the status of one GET; "agent" agent, options (the action is among them). `deadline` in seconds."""
 
     kind: str
     deadline: float
@@ -83,6 +83,7 @@ class Ask:
     params: tuple[Json, ...] = field(default=(), repr=False)
     """Not shown: a login's hold the password, and the others a session."""
     port: int = 443
+    url: str = ""
     agent: str = ""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -11,6 +11,7 @@ from reconciler.lab import api as _api  # enters every call in the table
 from reconciler.lab import roles
 from reconciler.lab.database import Database, Snapshot
 from reconciler.lab.errors import BmcSilent
+from reconciler.lab.guests import Guests, networks
 from reconciler.lab.hosts import LabHost, Reply
 from reconciler.lab.kernel import Event, Kernel, Steps
 from reconciler.lab.physical import Box, Domain, Harm, World
@@ -36,7 +37,7 @@ class Lab:
 
     `strict`: an unforeseen error inside a handler is raised out of run(); otherwise the caller gets INTERNAL_ERROR.
     `password` is root's on every host. `accounts` are those of a directory by name: (password, role); they can log in
-    to the master and have no local sessions. Raises ValueError for a role that XAPI has not.
+    to the master and have no local sessions. Without `guest_addresses` no guest has one. Raises ValueError for a role that XAPI has not.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Lab:
         random_seed: int = 0,
         password: str = "lab",  # noqa: S107 - of a simulated pool
         accounts: dict[str, tuple[str, str]] | None = None,
+        guest_addresses: bool = True,
     ) -> None:
         self.timing = timing
         self.release = release
@@ -65,14 +67,17 @@ class Lab:
         self.bmc_lies: dict[str, bool] = {}
         self.carrier: Carrier | None = None
         """What may happen to single calls on their way (carrier.py); None: nothing."""
-        self._build(seed)
+        self._build(seed, guest_addresses=guest_addresses)
 
     # -- construction ------------------------------------------------------------------------------------------
 
-    def _build(self, seed: Seed) -> None:
+    def _build(self, seed: Seed, *, guest_addresses: bool) -> None:
         tables = seed.tables
         pool = next(iter(tables["pool"].values()))
         tables = self._with_groups(tables)
+        vms = (r["uuid"] for r in tables["VM"].values() if not r["is_control_domain"])
+        self.guests = Guests(self.world, vms, addresses=guest_addresses)
+        tables = self._with_addresses(tables)
         if self.accounts:
             tables = self._with_subjects(tables)
         snapshot = Snapshot({c: dict(t) for c, t in tables.items()}, 1000, self.now)
@@ -122,6 +127,17 @@ class Lab:
             bare = {ref: {k: v for k, v in r.items() if k != "groups"} for ref, r in tables["VM"].items()}
             tables = {**tables, "VM": bare}
         return {**tables, "VM_group": {}}
+
+    def _with_addresses(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The tables with the addresses that running guests have reported."""
+        reported = {r["guest_metrics"]: r["uuid"] for r in tables["VM"].values()}
+        told = {
+            ref: r
+            if r["networks"] or ref not in reported
+            else {**r, "networks": networks(self.guests.of(reported[ref]))}
+            for ref, r in tables["VM_guest_metrics"].items()
+        }
+        return {**tables, "VM_guest_metrics": told}
 
     def _with_subjects(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """The tables of a pool that has joined a directory, in which the accounts are."""
@@ -243,7 +259,9 @@ class Lab:
     def tcp(self, address: str, port: int, source: str = "client") -> str:
         """What connecting to a port does: "open", "refused", "unreachable" or "timeout". Takes no virtual time."""
         host = self.at(address)
-        if host is None or not self.reaches(source, host):
+        if host is None:
+            return self.guests.tcp(address, port, source, self.now)
+        if not self.reaches(source, host):
             return "unreachable"
         if port == 22 or (port == 80 and host.toolstack is not None and host.toolstack.api_up):
             return "open"

@@ -12,6 +12,7 @@ from functools import partial
 
 from reconciler.lab.carrier import Deed
 from reconciler.lab.engine import Lab
+from reconciler.lab.guests import NEVER
 from reconciler.lab.visitor import Visitor
 
 HELP = """\
@@ -31,6 +32,10 @@ backup hold|release HOST           the master's backups of the database do not r
 clock HOST SECONDS                 its clock is ahead of the others' by so much, or behind (-30)
 memory full|free HOST              less memory is free there than its pool believes: nothing more starts
 ha armed|off HOST                  XAPI's HA as that host's own files have it
+guest VM tools|network never|SECONDS
+guest VM port NUMBER never|SECONDS | guest VM page PATH STATUS
+                                   what runs in it: seconds after its start until its tools report, or a port accepts
+                                   connections; what a page is answered with; `network never`: nothing reaches it
 xo start VM [HOST] | stop VM | migrate VM HOST | reset VM | eject VM | rename VM NAME
 xo declare-dead HOST | disable HOST
                                    another client does this at whoever acts as a master
@@ -269,6 +274,29 @@ def _ha(lab: Lab, words: list[str], note: Note) -> Deed:
     raise _Usage
 
 
+def _guest(lab: Lab, words: list[str], note: Note) -> Deed:
+    if len(words) < 3:
+        raise _Usage
+    found = [vm["uuid"] for vm in lab.describe()["vms"] if words[0] in (vm["name"], vm["uuid"])]
+    if len(found) != 1:
+        raise ScriptError(f"{words[0]} means {len(found)} VMs")
+    guest = lab.guests.of(found[0])
+
+    def after(word: str) -> float:
+        return NEVER if word == "never" else _number(word, low=0, what="number of seconds")
+
+    match words[1:]:
+        case ["tools", when]:
+            return partial(setattr, guest, "tools", after(when))
+        case ["network", when]:
+            return partial(setattr, guest, "network", after(when) != NEVER)
+        case ["port", number, when]:
+            return partial(guest.ports.__setitem__, int(_number(number, low=1, what="port")), after(when))
+        case ["page", path, status] if path.startswith("/"):
+            return partial(guest.pages.__setitem__, path, int(_number(status, low=100, what="HTTP status")))
+    raise _Usage
+
+
 def _calm(lab: Lab, words: list[str], note: Note) -> Deed:
     if words:
         raise _Usage
@@ -336,6 +364,7 @@ _COMMANDS: dict[str, Callable[[Lab, list[str], Note], Deed]] = {
     "clock": _clock,
     "memory": _memory,
     "ha": _ha,
+    "guest": _guest,
     "calm": _calm,
     "xo": _xo,
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.lab.database import Database, Record
 from reconciler.lab.errors import Failure
+from reconciler.lab.guests import NEVER
 from reconciler.lab.kernel import Steps
 from reconciler.lab.records import (
     add_guest_metrics,
@@ -17,6 +18,7 @@ from reconciler.lab.records import (
     drives,
     lock,
     lockable,
+    note_start,
     set_attached,
     set_halted,
     set_running,
@@ -94,12 +96,18 @@ def start_domain(ts: Toolstack, ref: str, *, paused: bool, seconds: float) -> St
         )
         write_vm(db, ref, memory_overhead=memory_overhead(now), platform=platform)
         set_running(ts, db, ref, me, domain)
+        note_start(ts, db, ref)
         ts.spawn(_tools(ts, ref), "guest tools")
 
 
 def _tools(ts: Toolstack, ref: str) -> Steps:
-    yield ts.lab.timing.guest_tools
     db: Database = yield from ts.database()
+    vm = db.find("VM", ref)
+    told = ts.lab.guests.of(vm["uuid"]).tools if vm is not None else None
+    if told == NEVER:
+        return
+    yield ts.lab.timing.guest_tools if told is None else told
+    db = yield from ts.database()
     vm = db.find("VM", ref)
     if vm is not None and vm["resident_on"] == ts.me(db):
         add_guest_metrics(ts, db, ref)
@@ -126,6 +134,7 @@ def reboot_domain(ts: Toolstack, ref: str, *, seconds: float) -> Steps:
     if old is not None:
         domain = world.start(name, vm["uuid"], vm["name_label"], old.memory, disks_of(db, db.get("VM", ref)))
         set_running(ts, db, ref, ts.me(db), domain)
+        note_start(ts, db, ref)
 
 
 def pause_domain(ts: Toolstack, ref: str, *, paused: bool) -> Steps:

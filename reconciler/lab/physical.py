@@ -202,7 +202,9 @@ class World:
         domain = self.stop(source, vm)
         if domain is None:
             return None
-        return self.start(target, vm, domain.name, domain.memory, domain.disks, paused=domain.paused)
+        moved = self.start(target, vm, domain.name, domain.memory, domain.disks, paused=domain.paused)
+        moved.since = domain.since
+        return moved
 
     def power_off(self, host: str) -> None:
         """All that ran there is gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.lab.database import Database, Record
+from reconciler.lab.guests import networks
 from reconciler.lab.physical import Box, Disk, Domain
 from reconciler.lab.rules import allowed_operations
 from reconciler.lab.schema import NULL
@@ -111,6 +112,13 @@ def _device(position: str) -> str:
     return f"xvd{chr(ord('a') + int(position))}" if position.isdigit() and int(position) < 26 else position
 
 
+def note_start(ts: Toolstack, db: Database, ref: str) -> None:
+    """VM_metrics.start_time, by the clock of the host that started it."""
+    metrics = db.get("VM", ref)["metrics"]
+    if metrics in db.tables["VM_metrics"]:
+        db.update("VM_metrics", metrics, start_time=date(ts.wall))
+
+
 def set_attached(db: Database, vm: Record, *, attached: bool) -> None:
     """Devices of a VM that starts or has stopped."""
     for ref in vm["VBDs"]:
@@ -170,7 +178,8 @@ def add_guest_metrics(ts: Toolstack, db: Database, ref: str) -> None:
     vm = db.find("VM", ref)
     if vm is None or vm["guest_metrics"] in db.tables["VM_guest_metrics"]:
         return
-    made = db.create("VM_guest_metrics", ts.lab.ref(), guest_metrics(ts.lab.uuid(), ts.lab.now))
+    told = {**guest_metrics(ts.lab.uuid(), ts.lab.now), "networks": networks(ts.lab.guests.of(vm["uuid"]))}
+    made = db.create("VM_guest_metrics", ts.lab.ref(), told)
     write_vm(db, ref, guest_metrics=made)
 
 

@@ -75,6 +75,8 @@ class LabPort:
                 replies[index] = self._send(ask.address, ask.method, ask.params)
             elif ask.kind == "tcp":
                 answers[index] = self._tcp(ask)
+            elif ask.kind == "http":
+                answers[index] = self._http(ask)
         pending = sorted((asks[i].deadline, i) for i in replies)
         for deadline, index in pending:
             self.lab.settle([replies[index]], start + deadline)
@@ -99,6 +101,14 @@ class LabPort:
         took = self.lab.timing.no_route if found == "unreachable" else 0.0
         kind = FaultKind(found) if found in ("refused", "unreachable", "timeout") else FaultKind.PROTOCOL
         fault = TransportFault(kind, f"{ask.address}:{ask.port}: {found}", sent=False)
+        return Answer(None, fault, min(took, ask.deadline))
+
+    def _http(self, ask: Ask) -> Answer:
+        told = self.lab.guests.http(ask.url, self.source, self.lab.now)
+        if isinstance(told, int):
+            return Answer(told)
+        took = self.lab.timing.no_route if told == "unreachable" else 0.0
+        fault = TransportFault(FaultKind(told), f"{ask.url}: {told}", sent=False)
         return Answer(None, fault, min(took, ask.deadline))
 
     def _agent(self, ask: Ask) -> Answer:

@@ -151,6 +151,8 @@ def build(recording: Recording, release: Release = Release.V24_16) -> Lab:
         if pif["management"]:
             pif["IP"] = seed.tables["host"][pif["host"]]["address"]
     phase = PHASES.get(recording.number, 0.0)
-    lab = Lab(seed, timing=timing(recording), release=release, start=recording.started - (30.0 - phase))
+    lab = Lab(
+        seed, timing=timing(recording), release=release, start=recording.started - (30.0 - phase), guest_addresses=False
+    )
     lab.run(recording.started)
     return lab
