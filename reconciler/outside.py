@@ -105,9 +105,8 @@ def status_of(url: str, deadline: float) -> int:
 
     A certificate is not checked: it is asked whether a service is up, nothing is believed and no secret is sent.
     """
-    parts = urlsplit(url)
-    port: int | None = None
     try:
+        parts = urlsplit(url)
         port = parts.port
         made: http.client.HTTPConnection
         if parts.scheme == "https":

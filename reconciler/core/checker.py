@@ -292,17 +292,20 @@ def _resting(host: Host, world: _World) -> bool:
     return any(m.name == name and m.state is MemberState.MAINTENANCE for m in world.wanted.members)
 
 
+def _means(wish: VmWish, vm: Vm) -> bool:
+    """The entry's text selects the VM."""
+    if wish.kind is SelectorKind.PATTERN:
+        return fnmatchcase(vm.name, wish.value)
+    if wish.kind is SelectorKind.TAG:
+        return wish.value in vm.tags
+    return wish.value == (vm.uuid if wish.kind is SelectorKind.UUID else vm.name)
+
+
 def _wish(vm: Vm, wanted: Wanted) -> VmWish | None:
     """The entry that means a VM: the most exact one."""
-    tests = (
-        (SelectorKind.UUID, lambda w: w.value == vm.uuid),
-        (SelectorKind.NAME, lambda w: w.value == vm.name),
-        (SelectorKind.PATTERN, lambda w: fnmatchcase(vm.name, w.value)),
-        (SelectorKind.TAG, lambda w: w.value in vm.tags),
-    )
-    for kind, means in tests:
+    for kind in (SelectorKind.UUID, SelectorKind.NAME, SelectorKind.PATTERN, SelectorKind.TAG):
         for wish in wanted.vms:
-            if wish.kind is kind and means(wish):
+            if wish.kind is kind and _means(wish, vm):
                 return wish
     return None
 
@@ -328,6 +331,8 @@ def _power(action: Action, world: _World) -> list[str]:
         and sum(v.is_guest and v.name == vm.name for v in state.vms.values()) > 1
     ):
         why.append("its name means several VMs")
+    if action.verb in _GOALS and _GOALS[action.verb] == (WantedState.RUNNING,):
+        why += _before_its_own(vm, wish, state, world)
     if action.verb in (Verb.START, Verb.RESUME):
         why += _start(action, vm, state, world)
     elif world.power[vm.ref] is PowerState.HALTED:
@@ -341,6 +346,20 @@ def _may_stop(action: Action, vm: Vm, wish: VmWish, state: PoolState, world: _Wo
     if action.verb is not Verb.SHUTDOWN or not wish.placement.stop_for_maintenance or host is None:
         return False
     return wish.state is WantedState.RUNNING and _resting(host, world)
+
+
+def _before_its_own(vm: Vm, wish: VmWish | None, state: PoolState, world: _World) -> list[str]:
+    """What it depends on and does not run when its turn comes, each by its name."""
+    found = []
+    for word in wish.depends_on if wish is not None else ():
+        for entry in world.wanted.vms:
+            if entry.value != word:
+                continue
+            for other in state.vms.values():
+                meant = other.is_guest and other.ref != vm.ref and _means(entry, other)
+                if meant and world.power[other.ref] is not PowerState.RUNNING:
+                    found.append(f"it depends on {other.name}, which does not run before it")
+    return found
 
 
 def _start(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str]:

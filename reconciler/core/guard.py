@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.draft import Draft, apply_command
@@ -69,6 +69,9 @@ def restrain(
     used = allowance.used
     for action in draft.actions:
         broken = next((i for i in action.follows if i in refused), None)
+        if broken is not None and action.verb is Verb.AWAIT_READY:
+            refused[action.id] = refused[broken]  # whoever waits for it waits for that one
+            continue
         if broken is not None and action.verb is not Verb.DESIGNATE_MASTER:
             first = refused[broken]
             draft.hold(action, f"it follows {words(first)}, which is withheld", "see the reason there")
@@ -101,8 +104,14 @@ def restrain(
         used += counts(action)
         # Only a hand-over, which comes last, goes on without what it would have waited for.
         kept.append(replace(action, follows=tuple(i for i in action.follows if i not in refused)))
-    draft.actions[:] = [_told_stopped(action, allowance) for action in kept]
+    draft.actions[:] = [_told_stopped(action, allowance) for action in waited_for(kept)]
     return replace(allowance, used=used)
+
+
+def waited_for(actions: Sequence[Action]) -> list[Action]:
+    """Without waiting for what nothing follows any more."""
+    needed = {i for a in actions for i in a.follows}
+    return [a for a in actions if a.verb is not Verb.AWAIT_READY or a.id in needed]
 
 
 def counts(action: Action) -> bool:
@@ -272,14 +281,17 @@ def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:
             if action.id in reasons:
                 held.append(Withheld(action, *reasons[action.id]))
                 gone[action.id] = action
+            elif broken is not None and action.verb is Verb.AWAIT_READY:
+                gone[action.id] = gone[broken]
             elif broken is not None:
-                held.append(
-                    Withheld(action, f"it follows {words(gone[broken])}, which is withheld", "see the reason there")
-                )
+                why = f"it follows {words(gone[broken])}, which is withheld"
+                if gone[broken].verb is Verb.AWAIT_READY:
+                    why = f"it depends on {gone[broken].target.name}, which is not ready"
+                held.append(Withheld(action, why, "see the reason there"))
                 gone[action.id] = action
             else:
                 kept.append(action)
-        if kept:
+        if kept := waited_for(kept):
             stages.append(replace(stage, actions=tuple(kept)))
     if not gone:
         return plan

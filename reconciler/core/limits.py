@@ -181,7 +181,7 @@ def withheld_by(
     return "", ""
 
 
-def others_words(wanted: Wanted, state: PoolState, declared: Mapping[str, str], starts: Sequence[Thing]) -> list[str]:
+def others_words(state: PoolState, declared: Mapping[str, str]) -> list[str]:
     """Who else drives this pool, a sentence for each. `declared`: VM uuid -> the state that the manifest wishes."""
     pool = state.pool
     told = []
@@ -210,7 +210,4 @@ def others_words(wanted: Wanted, state: PoolState, declared: Mapping[str, str], 
         others = [vm.name for vm in own if vm.name not in kept_down]
         if others:
             told.append(f"XAPI starts {names(others)} by itself when a host boots (auto_poweron)")
-    starting = {thing.uuid for thing in starts}
-    if vapps := [vm.name for vm in state.guests if vm.appliance is not None and vm.uuid in starting]:
-        told.append(f"{names(vapps)} belong to a vApp, whose own start order is not used: dependsOn is")
     return told

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from reconciler.core.evidence import Certificate, Diagnosis, Situation
 from reconciler.core.fates import Doomed
-from reconciler.core.wanted import Level
+from reconciler.core.wanted import Level, Ready
 
 
 class Verb(StrEnum):
@@ -34,6 +34,7 @@ class Verb(StrEnum):
     DISABLE_HOST = "disable-host"  # for maintenance: marked as ours, then disabled
     ENABLE_HOST = "enable-host"  # one that carries our mark
     END_MAINTENANCE = "end-maintenance"  # remove the mark, once the VMs are home
+    AWAIT_READY = "await-ready"  # what others depend on is to be `ready`, without a call that writes
 
 
 SIGNS = {
@@ -58,6 +59,7 @@ SIGNS = {
     Verb.DISABLE_HOST: "-",
     Verb.ENABLE_HOST: ">",
     Verb.END_MAINTENANCE: "~",
+    Verb.AWAIT_READY: ":",
 }
 
 LEVELS = {
@@ -82,6 +84,7 @@ LEVELS = {
     Verb.DISABLE_HOST: Level.MOVE,
     Verb.ENABLE_HOST: Level.MOVE,
     Verb.END_MAINTENANCE: Level.METADATA,
+    Verb.AWAIT_READY: Level.OBSERVE,
 }
 
 
@@ -111,6 +114,7 @@ class Action:
     `before` and `after` are words for people ("Halted", "Running on xen02"). `to` is the host (or SR) that it goes to;
     `certificate_of` names the hosts whose death it rests on; `follows` the ids that must have succeeded before;
     `via` is the address that the call goes to: "" means the acting master; `source` the host that a migration leaves.
+    `behind` names ids that must have ended before, in whatever way; `ready` is what an AWAIT_READY waits for.
     """
 
     verb: Verb
@@ -125,6 +129,8 @@ class Action:
     source: Thing | None = None
     kills: tuple[Doomed, ...] = ()
     """Running VMs that the step kills, as far as that can be known."""
+    behind: tuple[str, ...] = ()
+    ready: Ready | None = None
 
     @property
     def id(self) -> str:

@@ -118,8 +118,7 @@ def _managed(
     allowance = restrain(wanted, draft, allowance, state=state, wishes=wishes, brake=brake, now=plan.made_at)
     _refresh(wanted, restore, state, allowance, memory, plan.made_at)
     declared = {uuid: str(wish.state) for uuid, wish in wishes.items()}
-    starting = [a.target for a in draft.actions if a.verb in (Verb.START, Verb.RESUME)]
-    draft.notes.extend(others_words(wanted, state, declared, starting))
+    draft.notes.extend(others_words(state, declared))
     _, unknown_grace = grace_left(wanted, state, plan.made_at)
     if unknown_grace and not allowance.attended and draft.actions:
         draft.notes.append(unknown_grace)

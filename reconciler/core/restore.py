@@ -11,7 +11,8 @@ from reconciler.core.differences import difference
 from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
 from reconciler.core.maintenance import plan_departures, plan_relief, plan_returns, returning, stopped_for
-from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
+from reconciler.core.model import Host, PoolState, Ref, Vm
+from reconciler.core.order import order_stops
 from reconciler.core.placement import Room
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.select import Selection, select
@@ -71,7 +72,7 @@ def plan_restore(
     in_doubt = doubts(wanted, stands, state, forecast=assume_rejoined)
     starts = []
     for ref, wish in selection.wishes.items():
-        if wish.state is not WantedState.RUNNING or _runs(vm := state.vms[ref], stands):
+        if wish.state is not WantedState.RUNNING or stands.runs(vm := state.vms[ref]):
             continue
         if host := stopped_for(vm, wish, stands, state):
             told = f"is stopped while {host.thing.name} is in maintenance (placement.stopForMaintenance)"
@@ -99,6 +100,7 @@ def plan_restore(
     room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft)
     plan_departures(wanted, selection, then, state, room, draft)
     plan_returns(selection, then, state, room, back, draft)
+    order_stops(selection, state, draft)
     if not relieved:
         _plan_master(wanted, stands, state, draft, failback=failback)
     return Restore((), draft, stands, selection, _differences(state, desired), relieved)
@@ -117,7 +119,7 @@ def _plan_starts(
 ) -> Room:
     for ref, wish in selection.wishes.items():
         vm = state.vms[ref]
-        if wish.state is WantedState.RUNNING and _runs(vm, stands):
+        if wish.state is WantedState.RUNNING and stands.runs(vm):
             draft.keep(Thing("vm", vm.name, vm.uuid), _kept_words(vm, wish, stands, state))
     room = Room.of(state, {r: w.placement for r, w in selection.wishes.items()})
     by_uuid = {vm.uuid: vm for vm in state.guests}
@@ -291,14 +293,6 @@ def _plan_homes(selection: Selection, stands: Stands, state: PoolState, desired:
             )
 
 
-def _runs(vm: Vm, stands: Stands) -> bool:
-    """It runs on a host that answers. Anything else is not known to run."""
-    if vm.power_state is not PowerState.RUNNING:
-        return False
-    one = stands.by_ref.get(vm.resident_on or "")
-    return one is not None and (one.answers or (one.standing is Standing.UNDECLARED and one.host.live))
-
-
 def _kept_words(vm: Vm, wish: VmWish, stands: Stands, state: PoolState) -> str:
     where = stands.by_ref[vm.resident_on or ""].thing.name
     busy = f"; somebody is at it: {names(vm.current_operations)}" if vm.current_operations else ""
@@ -336,7 +330,7 @@ def _plan_master(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft,
         f"{wish.host} is declared as master; all toolstacks restart, running VMs are not touched",
         before=f"{acting.thing.name} is master",
         after=f"{wish.host} is master",
-        follows=tuple(a.id for a in draft.actions),
+        follows=tuple(a.id for a in draft.actions if a.verb is not Verb.AWAIT_READY),
     )
     down = [s for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]
     if wish.failback is Failback.NEVER:

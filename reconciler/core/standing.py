@@ -9,7 +9,7 @@ from enum import StrEnum
 from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, LoginAnswer, Survey, Verdict
 from reconciler.core.judge import uuid_of
 from reconciler.core.mark import mark_of
-from reconciler.core.model import Host, PoolState, Ref
+from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.plan import Thing
 from reconciler.core.wanted import Member, MemberState, Wanted
 from reconciler.core.words import address_host
@@ -65,6 +65,13 @@ class Stands:
     by_ref: Mapping[Ref, Stand]
     by_member: Mapping[str, Stand]
     missing: tuple[Member, ...] = ()
+
+    def runs(self, vm: Vm) -> bool:
+        """It runs on a host that answers. Anything else is not known to run."""
+        if vm.power_state is not PowerState.RUNNING:
+            return False
+        one = self.by_ref.get(vm.resident_on or "")
+        return one is not None and (one.answers or (one.standing is Standing.UNDECLARED and one.host.live))
 
     @property
     def ready(self) -> tuple[Host, ...]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from reconciler.core.bury import Doubt
 from reconciler.core.draft import Draft, look_and_attest, toolstack_command
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
+from reconciler.core.order import order_starts
 from reconciler.core.placement import Room, choose, drives
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.select import Selection
@@ -232,7 +233,7 @@ def _place(
         if action is not None:
             made[one.vm.ref] = action
     failed = {vm.ref for vm in wanted_up} - set(made)
-    _depend(made, failed, selection, state, draft)
+    order_starts(made, failed, selection, stands, state, draft)
 
 
 def _placed(
@@ -336,40 +337,3 @@ def _no_host(
         "stop something or bring a host back" if short else "bring back a host that can run it, or change its needs"
     )
     return Unmet(thing, "state running", why, remedy, place)
-
-
-def _depend(made: dict[Ref, Action], failed: set[Ref], selection: Selection, state: PoolState, draft: Draft) -> None:
-    """Order starts by dependsOn; what depends on a VM that can't run is withheld, and says so."""
-    done: dict[Ref, Action] = {}
-    pending = dict(made)
-    held = {h.action.target.uuid for h in draft.withheld if h.action.verb in (Verb.START, Verb.RESUME, Verb.UNPAUSE)}
-    broken = set(failed) | {vm.ref for vm in state.guests if vm.uuid in held}
-    while pending:
-        progress = False
-        for ref, action in list(pending.items()):
-            needs = [
-                dep
-                for name in selection.wishes[ref].depends_on
-                for dep in selection.by_entry.get(name, ())
-                if dep != ref
-            ]
-            bad = [dep for dep in needs if dep in broken]
-            if bad:
-                draft.hold(
-                    action,
-                    f"it depends on {names(state.name_of(d) for d in bad)}, which can't be started",
-                    "see the reason there",
-                )
-                broken.add(ref)
-                del pending[ref]
-                progress = True
-            elif all(dep not in pending for dep in needs):
-                follows = tuple(done[dep].id for dep in needs if dep in done)
-                done[ref] = replace(action, follows=tuple(dict.fromkeys((*action.follows, *follows))))
-                del pending[ref]
-                progress = True
-        if not progress:
-            for action in pending.values():
-                draft.hold(action, "its dependsOn goes round in a circle", "break the circle in the manifest")
-            break
-    draft.actions.extend(done.values())

@@ -149,6 +149,22 @@ class Ready:
     delay: float | None = None
     timeout: float = 300.0
 
+    @property
+    def words(self) -> str:
+        """What it means, of a VM that was named before: "accepts connections on port 5432"."""
+        if self.tcp is not None:
+            return f"accepts connections on port {self.tcp}"
+        if self.http is not None:
+            return f"answers {self.http} with a 2xx status"
+        if self.delay is not None:
+            return f"has run for {self.delay:g} s"
+        return "reports an IP address" if self.address else "reports by its guest tools"
+
+    @property
+    def longest(self) -> float:
+        """Seconds after its start at which waiting ends."""
+        return self.delay if self.delay is not None else self.timeout
+
 
 @dataclass(frozen=True, slots=True)
 class PlacementWish:

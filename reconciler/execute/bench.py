@@ -9,7 +9,7 @@ from typing import Protocol
 
 from reconciler.core.evidence import Incident, Survey
 from reconciler.core.plan import Action, Done, Plan, Result, Thing
-from reconciler.core.port import Json, Port, Sessions, TaskResult, XapiFailure
+from reconciler.core.port import Answer, Ask, Json, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import names
 from reconciler.execute.desk import NULL, Desk, MasterLost, same_address
@@ -24,6 +24,9 @@ class Wait:
 
     task: str | None
     until: float
+    asks: tuple[Ask, ...] = ()
+    """Questions to be asked, beside those of others, when it is over; their answers are then in `answers`."""
+    answers: list[Answer] = field(default_factory=list, compare=False)
 
 
 Steps = Generator[Wait, TaskResult | None, Done]

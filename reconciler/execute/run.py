@@ -23,6 +23,7 @@ from reconciler.execute.follow import follow
 from reconciler.execute.lease import LeaseBusy
 from reconciler.execute.needs import Fencer, Journal, Progress, ReadPool, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
+from reconciler.execute.ready import await_ready
 from reconciler.execute.vms import WAYS, power
 
 SUCCEEDED = frozenset({Result.DONE, Result.ALREADY})
@@ -220,7 +221,7 @@ class Executor:
                     waiting.remove(action)
                     self._finish(Done(action, Result.SKIPPED, why), self._bench.port.now())
                     progressed = True
-                elif all(f in self._ended for f in action.follows):
+                elif all(f in self._ended for f in action.follows) and not coming.intersection(action.behind):
                     if action.verb in ALONE and self._flights:
                         return
                     waiting.remove(action)
@@ -245,6 +246,8 @@ class Executor:
         for name in action.follows:
             ended = self._ended.get(name)
             if ended is not None and ended.result not in SUCCEEDED:
+                if ended.action.verb is Verb.AWAIT_READY:
+                    return f"it depends on {ended.action.target.name}, which is not ready: {ended.why}"
                 step = f"{ended.action.verb} {ended.action.target.name}"
                 return f"{step} {ended.result}" + (f": {ended.why}" if ended.result is not Result.SKIPPED else "")
             if ended is None and name not in coming:
@@ -261,6 +264,8 @@ class Executor:
         try:
             if action.verb in WAYS:
                 self._fly(action, power(bench, self._prover, action), began)
+            elif action.verb is Verb.AWAIT_READY:
+                self._fly(action, await_ready(bench, action), began)
             elif action.verb is Verb.DECLARE_DEAD:
                 self._fly(action, declare_dead(bench, self._prover, action), began)
             elif action.verb is Verb.ENABLE_HOST:
@@ -325,6 +330,10 @@ class Executor:
             results = self._await(tasks, until)
         else:
             bench.port.wait(max(0.0, until - bench.port.now()))
+        due = [f for f in self._flights if f.wait.asks and bench.port.now() >= f.wait.until]
+        answers = iter(bench.port.ask_all([ask for f in due for ask in f.wait.asks]) if due else ())
+        for flight in due:
+            flight.wait.answers.extend(next(answers) for _ in flight.wait.asks)
         for flight in list(self._flights):
             if self.stopped:
                 return

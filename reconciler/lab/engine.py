@@ -37,7 +37,8 @@ class Lab:
 
     `strict`: an unforeseen error inside a handler is raised out of run(); otherwise the caller gets INTERNAL_ERROR.
     `password` is root's on every host. `accounts` are those of a directory by name: (password, role); they can log in
-    to the master and have no local sessions. Without `guest_addresses` no guest has one. Raises ValueError for a role that XAPI has not.
+    to the master and have no local sessions. Without `guest_addresses` no
+    guest has one. Raises ValueError for a role that XAPI has not.
     """
 
     def __init__(

@@ -38,6 +38,8 @@ API_VERSION = "xenrec/v1"
 
 _SOURCES = ("env", "file", "exec", "command", "cred")
 _SELECTORS = ("name", "pattern", "tag", "uuid")
+_PAGE = re.compile(r"(?:https?://[^\s/?#@]+|(?::[0-9]{1,5})?(?=/))(?:/[^\s#]*)?")
+"""A path of the guest's, with a port or without, or a URL; no name and password in it, and no blanks."""
 _READY = ("tools", "address", "tcp", "http", "delay")
 
 
@@ -341,7 +343,7 @@ class ReadyBlock(_Block):
     tcp: Port | None = None
     """It accepts connections on this port."""
     http: Text | None = None
-    """It answers this URL, or path on port 80, with a 2xx status."""
+    """It answers this path (`/health`, `:8080/health`) or URL with a 2xx status."""
     delay: Duration | None = None
     """This long after its start."""
     timeout: Duration = 300.0
@@ -352,6 +354,8 @@ class ReadyBlock(_Block):
         given = [key for key in _READY if key in self.model_fields_set]
         if len(given) > 1:
             raise refuse("`ready`", f"it can't mean {' and '.join(given)} at once", "Keep one of them.")
+        if self.http is not None and not _PAGE.fullmatch(self.http):
+            raise refuse("`http`", "it is neither a path nor a URL", "Write `/health`, `:8080/health` or a whole URL.")
         return self
 
 

@@ -247,21 +247,11 @@ def _note_vms(vms: Sequence[VmWish], parts: Sequence[VmPart], notes: Notes) -> N
     """One note for each kind of key, where it first stands: a note for each of 5,000 VMs would hide the others."""
     for key, text in (
         (
-            "ready",
-            "`ready` is not waited for by this release: a VM that depends on another one is started as soon as that"
-            " one runs",
-        ),
-        (
             "placement",
             "`placement` chooses the host when a VM is started or resumed; this release moves no running VM for it",
         ),
     ):
-        count = sum(
-            (vm.ready is not None)
-            if key == "ready"
-            else (replace(vm.placement, stop_for_maintenance=False) != PlacementWish())
-            for vm in vms
-        )
+        count = sum(replace(vm.placement, stop_for_maintenance=False) != PlacementWish() for vm in vms)
         if count:
             others = f" ({count} entries have it)" if count > 1 else ""
             notes.append((_first(parts, key), text + others))

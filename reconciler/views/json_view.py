@@ -135,6 +135,8 @@ def _action(action: Action) -> Document:
         "after": action.after,
         "certificate_of": list(action.certificate_of),
         "follows": list(action.follows),
+        "behind": list(action.behind),
+        "ready": None if action.ready is None else action.ready.words,
         "via": action.via,
     }
 

@@ -25,6 +25,7 @@ STYLES = {
     ">": "green",
     "-": "yellow",
     "@": "blue",
+    ":": "dim",
     "?": "bold magenta",
 }
 

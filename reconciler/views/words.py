@@ -176,6 +176,8 @@ def does(action: Action) -> str:
             return f"shut down {who}"
         case Verb.SUSPEND:
             return f"suspend {who}"
+        case Verb.AWAIT_READY:
+            return f"wait until {who} {clean(action.ready.words) if action.ready else 'is ready'}"
         case Verb.MIGRATE:
             source = f" from {name(action.source.name)}" if action.source is not None else ""
             return f"migrate {who}{source}{_to(action, 'to')}"
@@ -246,7 +248,7 @@ RESULTS: Final[Mapping[Result, tuple[str, str]]] = {
 
 _GROUPS: Final = (
     ("to fence", (Verb.FENCE,)),
-    ("to wait for", (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS)),
+    ("to wait for", (Verb.AWAIT_MASTER, Verb.AWAIT_MEMBERS, Verb.AWAIT_READY)),
     ("to promote/recover", (Verb.PROMOTE, Verb.FOLLOW, Verb.RECOVER_MEMBERS)),
     ("to declare dead", (Verb.DECLARE_DEAD,)),
     ("to set", (Verb.SET_DEFAULT_SR, Verb.SET_SUSPEND_SR, Verb.SET_AFFINITY)),

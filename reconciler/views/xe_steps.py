@@ -323,6 +323,20 @@ def _end(action: Action, desk: Desk) -> Lines:
     return [desk.xe("host-param-remove", f"uuid={uuid}", "param-name=other-config", "param-key=xenrec-maintenance")]
 
 
+def _await_ready(action: Action, desk: Desk) -> Lines:
+    who, ready = words.name(action.target.name), action.ready
+    uuid = desk.uuid(action.target)
+    patience = f" It may take {words.lasting(ready.longest)} from its start." if ready is not None else ""
+    lines = comment(f"Go on only when {who} {ready.words if ready else 'is ready'}.{patience}")
+    lines.append(desk.xe("vm-param-get", f"uuid={uuid}", "param-name=networks"))
+    if ready is not None and ready.tcp is not None:
+        lines += comment("With one of the addresses that it shows:", f"  nc -z -w 3 ADDRESS {ready.tcp}")
+    elif ready is not None and ready.http is not None:
+        url = ready.http if "://" in ready.http else f"http://ADDRESS{ready.http}"
+        lines += comment("With one of the addresses that it shows:", f"  curl -fsS -o /dev/null {shell(url)}")
+    return lines + comment("If it does not come: what depends on it stays down.")
+
+
 STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.FENCE: _fence,
     Verb.PROMOTE: _promote,
@@ -345,5 +359,6 @@ STEPS: dict[Verb, Callable[[Action, Desk], Lines]] = {
     Verb.DISABLE_HOST: _disable,
     Verb.ENABLE_HOST: _enable,
     Verb.END_MAINTENANCE: _end,
+    Verb.AWAIT_READY: _await_ready,
 }
 """How each verb is done by hand. Every verb has an entry."""

@@ -197,19 +197,18 @@ def test_ha_lizard_is_recognised_and_stood_back_from() -> None:
     assert any(note.startswith("ha-lizard is installed in this pool and not enabled") for note in made.notes)
 
 
-def test_wlb_auto_poweron_and_vapps_are_named() -> None:
+def test_wlb_and_auto_poweron_are_named() -> None:
     pool = PoolBuilder()
     own = {"other_config": {"auto_poweron": "true"}}
     pool.vm("db01", **own)
     pool.vm("old", **own)
-    pool.vm("web1", appliance="OpaqueRef:app")
+    pool.vm("web1")
     state = pool.state(wlb_enabled=True, other_config={"auto_poweron": "true"})
     made = plan(wanted(wish("db01"), wish("old", "halted"), wish("web1")), state)
     notes = "\n".join(made.notes)
     assert "Workload Balancing is on" in notes
     assert "XAPI starts db01 by itself when a host boots (auto_poweron)" in notes
     assert "XAPI starts old whenever a host boots (auto_poweron), although the manifest declares otherwise" in notes
-    assert "web1 belong to a vApp" in notes
     quiet = plan(wanted(wish("db01"), wish("old", "halted"), wish("web1")), pool.state())
     assert "auto_poweron" not in "\n".join(quiet.notes)  # XAPI wants the pool's key, too
 

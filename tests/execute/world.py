@@ -73,6 +73,12 @@ class World:
     promotions: int = 0
     task_time: float = 3.0
     cancellable: bool = True
+    more: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """Tables of other classes."""
+    open: set[str] = field(default_factory=set)
+    """Ports of guests that accept connections, as ADDRESS:PORT; nobody else answers there."""
+    rounds: list[list[Ask]] = field(default_factory=list)
+    """The questions to guests, as they went out together."""
 
     def __post_init__(self) -> None:
         self.hosts = {f"10.0.0.{i}": FakeHost(f"xen0{i}", f"10.0.0.{i}", "slave:10.0.0.1") for i in (1, 2, 3)}
@@ -171,6 +177,11 @@ class World:
 
         self.hooks.append(hook)
 
+    @property
+    def asked(self) -> list[Ask]:
+        """Every question to a guest."""
+        return [ask for one in self.rounds for ask in one]
+
     def count(self, method: str) -> int:
         return sum(m == method for _, m in self.calls)
 
@@ -195,7 +206,14 @@ class World:
 
     def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
         answers = []
+        to_guests = [a for a in asks if a.kind == "http" or a.address not in self.hosts]
+        self.rounds += [to_guests] if to_guests else []
         for ask in asks:
+            if ask in to_guests:
+                there = f"{ask.address}:{ask.port}" in self.open
+                silence = TransportFault(FaultKind.UNREACHABLE, "no route", sent=False)
+                answers.append(Answer(fault=None if there else silence))
+                continue
             assert ask.kind == "tcp"
             fault: Fault | None = None
             try:
@@ -312,6 +330,7 @@ class World:
             "SR": self.srs,
             "VM": self.vms,
             "network": self.networks,
+            **self.more,
         }
         return tables[cls]
 

@@ -56,7 +56,6 @@ def test_what_is_not_acted_on_yet_is_a_note_with_its_place() -> None:
     notes = load(DESIGN.encode(), "m.yaml").notes
     assert [(str(place), text.split("`")[1]) for place, text in notes] == [
         ("m.yaml:23:26", "reserve"),
-        ("m.yaml:29:7", "ready"),
         ("m.yaml:32:7", "placement"),
     ]
     assert all("release" in text for _, text in notes)

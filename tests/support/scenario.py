@@ -16,6 +16,7 @@ What the world does:
     lab bmc silent|answers|lies|honest HOST
     lab backup hold|release HOST  copies of the database do not reach it any more
     lab ha armed|off HOST         XAPI's HA as that host's own files have it
+    lab guest VM …                what runs in it, see reconciler/lab/faults.py
     xe METHOD ARG…                somebody else, at the acting master; ARGs are vm:NAME, host:NAME, sr:NAME,
     xe@HOST METHOD ARG…           pool:, vbd:NAME (its CD drive), true, false, numbers, address:NAME, or text;
     xe& METHOD ARG…               & does not wait for the answer
@@ -51,6 +52,7 @@ from reconciler.core.plan import Plan, Result
 from reconciler.core.port import FaultKind, TransportFault
 from reconciler.execute.needs import Event
 from reconciler.lab import NULL, Lab
+from reconciler.lab.faults import deed
 from reconciler.manifest import ManifestError
 from reconciler.manifest.load import load
 from reconciler.manifest.secrets import resolve
@@ -362,6 +364,8 @@ class Scenario:
                 self.lab.hosts[host].backup_held = how == "hold"
             case ["lab", "ha", "armed" | "off" as how, host]:
                 lab.hosts[host].ha_armed = how == "armed"
+            case ["lab", "guest", *_]:
+                deed(lab, words)()
             case [xe, method, *args] if xe.startswith("xe"):
                 return self._xe(xe, method, args)
             case _:

@@ -14,11 +14,12 @@
     vms:
       - {name: db01, at: xen01}
       - {name: web1, state: halted, home: xen02, gib: 8, sr: local@xen02, cd: debian-12.iso, tags: [web], order: 1,
-         start_delay: 5, blocked: {start: why}, network: dmz, uuid: …}
+         start_delay: 5, shutdown_delay: 5, vapp: shop, blocked: {start: why}, network: dmz, uuid: …,
+         guest: {tools: never, ports: {5432: 20}, pages: {/health: 503}}}
       - {name: golden, state: halted, kind: template}     # or snapshot
 
 A VM runs on the host `at`, which is also its home unless `home` says otherwise (none: no home). Its uuid, unless
-given, is its number in the list.
+given, is its number in the list. What a guest does comes so many seconds after its start.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from reconciler.lab import NULL, Lab, Release, Seed, Timing
 from reconciler.lab.database import relink
 from reconciler.lab.generate import generate
 from reconciler.lab.generate_parts import GIB, Builder, add_vdi
+from reconciler.lab.guests import NEVER
 from reconciler.lab.records import guest_metrics
 from reconciler.lab.rules import allowed_operations, memory_overhead
 
@@ -42,7 +44,7 @@ KEYS = {
 }
 VM_KEYS = {
     *("name", "at", "home", "state", "gib", "sr", "cd", "tags", "order", "start_delay", "blocked", "network"),
-    *("uuid", "kind"),
+    *("uuid", "kind", "vapp", "shutdown_delay", "guest"),
 }
 
 
@@ -79,7 +81,16 @@ def make_lab(told: Mapping[str, Any]) -> Lab:
     )
     for host in told.get("disabled", []):
         _disable(lab, made.hosts[host])
+    for uuid, guest in made.guests.items():
+        _guest(lab, uuid, guest)
     return lab
+
+
+def _guest(lab: Lab, uuid: str, told: Mapping[str, Any]) -> None:
+    guest = lab.guests.of(uuid)
+    guest.tools = NEVER if told.get("tools") == "never" else told.get("tools", guest.tools)
+    guest.ports = {port: NEVER if after == "never" else after for port, after in told.get("ports", {}).items()}
+    guest.pages = dict(told.get("pages", {}))
 
 
 def _pool_fields(made: _Pool, told: Mapping[str, Any]) -> None:
@@ -108,6 +119,7 @@ class _Pool:
         self.build.tables = tables
         self.hosts = {r["name_label"]: ref for ref, r in tables["host"].items()}
         self.domids = dict.fromkeys(self.hosts.values(), 1)
+        self.guests: dict[str, Mapping[str, Any]] = {}
 
     def sr(self, name: str | None) -> str:
         """Ref of an SR: by name, local@HOST, or none."""
@@ -177,6 +189,8 @@ class _Pool:
             tags=told.get("tags", []),
             order=told.get("order", 0),
             start_delay=told.get("start_delay", 0),
+            shutdown_delay=told.get("shutdown_delay", 0),
+            appliance=self._vapp(told["vapp"]) if "vapp" in told else NULL,
             blocked_operations=told.get("blocked", {}),
             is_a_template=told.get("kind") == "template",
             is_a_snapshot=told.get("kind") == "snapshot",
@@ -184,12 +198,19 @@ class _Pool:
         vm = self.tables["VM"][ref]
         vm["uuid"] = told.get("uuid", f"00000000-0000-4000-8000-{number:012d}")
         vm["memory_overhead"] = memory_overhead(vm)
+        self.guests[vm["uuid"]] = told.get("guest", {})
         sr = self.sr(told.get("sr", "san-1"))
         self._drives(ref, name, sr, gib, told.get("cd"), host if runs else None)
         if state == "Suspended":
             vm["suspend_VDI"] = add_vdi(b, sr, f"{name} memory image", gib * GIB)
         b.add("VIF", VM=ref, network=self._network(told.get("network")), device="0", MTU=1500, currently_attached=runs)
         vm["allowed_operations"] = allowed_operations(vm)
+
+    def _vapp(self, name: str) -> str:
+        for ref, record in self.tables["VM_appliance"].items():
+            if record["name_label"] == name:
+                return ref
+        return self.build.add("VM_appliance", name_label=name)
 
     def _drives(self, vm: str, name: str, sr: str, gib: int, cd: str | None, host: str | None) -> None:
         b = self.build

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -89,3 +91,42 @@ def test_the_clock_is_the_real_one(outside):
     outside.wait(-5)
     outside.wait(0.01)
     assert before + 0.01 <= outside.now() <= time.time()
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(self.path.removeprefix("/")))
+        self.send_header("Location", "/200")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def page():
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_page_is_asked_once_and_a_redirect_is_not_followed(outside, page):
+    asks = [Ask("http", 5.0, url=f"{page}/{status}") for status in (204, 301, 503)]
+    assert [a.value for a in outside.ask_all(asks)] == [204, 301, 503]
+
+
+def test_a_page_that_does_not_come_is_a_fault(outside, page):
+    port = page.rpartition(":")[2]
+    nobody = f"http://127.0.0.1:{_free_port()}/"
+    strange = outside.ask_all([Ask("http", 2.0, url=u) for u in (nobody, f"https://127.0.0.1:{port}/", "http://[/")])
+    assert [a.fault.kind for a in strange] == [FaultKind.REFUSED, FaultKind.TLS, FaultKind.PROTOCOL]
+
+
+def _free_port():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
