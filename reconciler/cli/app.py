@@ -17,6 +17,10 @@ COMMANDS = {
     "schema": ("plan.schema", "Print the JSON Schema of the manifest."),
     "plan": ("plan.plan", "Show what is wrong, what would be done, and why. Nothing is changed."),
     "apply": ("apply.apply", "Bring pools to what their manifests declare, and prove it by reading them again."),
+    "roll": (
+        "roll.roll",
+        "Rolling maintenance: each host in turn is emptied, worked on by a command, waited for, and brought back.",
+    ),
     "show": ("plan.show", "Show a saved plan."),
     "status": (
         "look.status",

@@ -52,6 +52,7 @@ class Power(StrEnum):
 
     ON = "on"
     OFF = "off"
+    CYCLE = "cycle"
     STATUS = "status"
 
 
@@ -175,7 +176,7 @@ def manifest(
 
 @app.command()
 def power(action: Power, host: Host, directory: Directory = DEFAULT_DIRECTORY) -> None:
-    """Pull a host's plug, put it back, or show whether it has power."""
+    """Pull a host's plug, put it back, do both, or show whether it has power."""
     answer = command(directory, "power", action=action.value, host=host)
     said = {"on": "has power", "off": "is off"}[answer["power"]]
     console().print(f"{answer['host']} {said}", markup=False)

@@ -129,6 +129,14 @@ def _words(one: Line, names: Mapping[str, str]) -> str:
         case "run-end":
             stopped = _text(one, "stopped")
             return f"run ends: {f'stopped: {stopped}' if stopped else _text(one, 'final')}"
+        case "turn":
+            return f"the turn of {_text(one, 'host')}, phase {_text(one, 'phase')}"
+        case "command":
+            argv = one.get("argv")
+            words = " ".join(str(word) for word in argv) if isinstance(argv, list) else "?"
+            return f"the command for {_text(one, 'host')} begins: {words}"
+        case "command-end":
+            return f"the command for {_text(one, 'host')} ended with {_text(one, 'code') or 'its deadline'}"
         case "damaged":
             return f"line {one.get('line')} of the journal can't be read"
         case kind:

@@ -337,7 +337,7 @@ def _of_a_roll(one: Stand, mark: Mark, wanted: Wanted, draft: Draft) -> None:
     draft.hold(
         action,
         f"{one.thing.name} is in the rolling maintenance {mark.roll}, since {utc(mark.at)}",
-        f"go on with it: xenrec roll {wanted.argument} --resume (or end it: xenrec roll {wanted.argument} --abandon)",
+        f"go on with it, or end it with --abandon: xenrec roll {wanted.argument} --resume",
     )
 
 
@@ -407,11 +407,12 @@ def _replace_kept(draft: Draft, thing: Thing, why: str) -> None:
 
 
 def stopped_for(vm: Vm, wish: VmWish, stands: Stands, state: PoolState) -> Stand | None:
-    """The host in maintenance for which a VM may stay stopped: the only one that its disks can be reached from."""
+    """The host in maintenance for which a VM may stay stopped: the only one that its disks can be reached from, and not
+    one that is enabled again in this plan."""
     if not wish.placement.stop_for_maintenance or vm.power_state is not PowerState.HALTED:
         return None
     for one in stands.by_ref.values():
-        if in_maintenance(one) and _only_there(vm, one.host, stands, state):
+        if one.standing is Standing.MAINTENANCE and _only_there(vm, one.host, stands, state):
             return one
     return None
 

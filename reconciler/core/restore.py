@@ -70,11 +70,12 @@ def plan_restore(
     relieved = plan_relief(wanted, stands, state, draft)
     desired = desired_pool(wanted, selection, state, stands.hosts(), _wanted_master(wanted, stands, failback=failback))
     in_doubt = doubts(wanted, stands, state, forecast=assume_rejoined)
+    then, back = returning(wanted, stands, draft)
     starts = []
     for ref, wish in selection.wishes.items():
         if wish.state is not WantedState.RUNNING or stands.runs(vm := state.vms[ref]):
             continue
-        if host := stopped_for(vm, wish, stands, state):
+        if host := stopped_for(vm, wish, then, state):
             told = f"is stopped while {host.thing.name} is in maintenance (placement.stopForMaintenance)"
             draft.keep(Thing("vm", vm.name, vm.uuid), told)
         else:
@@ -96,7 +97,6 @@ def plan_restore(
     plan_storage(wanted, stands, state, draft)
     for ref, wish in selection.wishes.items():
         plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
-    then, back = returning(wanted, stands, draft)
     room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft)
     plan_departures(wanted, selection, then, state, room, draft)
     plan_returns(selection, then, state, room, back, draft)

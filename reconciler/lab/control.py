@@ -153,12 +153,12 @@ class Control:
     def _power(self, host: str, action: str) -> dict[str, str]:
         with self._served.world() as lab:
             name = self._host(lab, host)
-            if action == "off":
+            if action not in ("on", "off", "cycle", "status"):
+                raise CommandError(f"power {action}: there are on, off, cycle and status")
+            if action in ("off", "cycle"):
                 lab.power_off(name)
-            elif action == "on":
+            if action in ("on", "cycle"):
                 lab.power_on(name)
-            elif action != "status":
-                raise CommandError(f"power {action}: there are on, off and status")
             return {"host": name, "power": "on" if lab.hosts[name].powered else "off"}
 
     def _link(self, action: str, a: str, b: str) -> dict[str, str]:

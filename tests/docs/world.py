@@ -18,7 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ import reconciler
 from reconciler.cli import board, lab_story, main
 from reconciler.cli.common import screen
 from reconciler.cli.lab import start_daemon, wait_ready
+from reconciler.command import Ran, run_command
 from reconciler.core.port import Answer, Ask, FaultKind, Json, TransportFault
 from reconciler.lab import Lab, Release, Seed, Timing, served_client
 from reconciler.lab import __main__ as daemon
@@ -145,6 +146,7 @@ class Terminal:
         self._patch.setattr(board, "time", _Clock(self))
         self._patch.setattr(lab_story, "time", _Clock(self))
         self._patch.setattr(typer, "prompt", self._prompt)
+        self._everywhere(run_command, self._command)
 
     def _everywhere(self, original: object, instead: object) -> None:
         """Put `instead` wherever a module of the package knows `original` by a name."""
@@ -178,6 +180,15 @@ class Terminal:
         answer = self.answers.pop(0)
         sys.stderr.write(f"{text}: {answer}\n")
         return answer
+
+    def _command(self, argv: Sequence[str], env: Mapping[str, str], deadline: float) -> Ran:
+        """A command that xenrec runs: our own ones here, the others as they are."""
+        if argv[0] != "xenrec":
+            return run_command(argv, env, deadline)
+        code = self.code
+        shown = self._xenrec(list(argv[1:]))
+        ended, self.code = self.code, code
+        return Ran(ended, shown)
 
     def _up(self, place: Path) -> dict[str, Any]:
         request = json.loads((place / REQUEST).read_text())

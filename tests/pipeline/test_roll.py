@@ -1,0 +1,351 @@
+"""Rolling maintenance over the in-memory lab: in turn, resumed, stopped at each kind of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.command import Ran
+from reconciler.core.limits import Pause
+from reconciler.core.roll import Phase, Roll, order
+from reconciler.core.wanted import FreezeWindow, Level, Wanted
+from reconciler.pipeline import Reconciler
+from reconciler.roll import Rolling, Stopped
+from reconciler.state.disk import StateError
+from reconciler.state.folder import PoolFolder
+from reconciler.state.rolls import RollFile
+from tests.pipeline.test_maintenance import AT_HOME, enabled, marked, story, where
+from tests.support.calls import Killed
+from tests.support.scenario import changes
+from tests.support.story import Story
+
+Deed = Callable[[str], Ran]
+OK = Ran(0, "")
+
+
+class Trip:
+    """A story with a rolling maintenance: what was run, what was said."""
+
+    def __init__(self, folder: Path, deed: Deed | None = None, *, s: Story | None = None, **more: Any) -> None:
+        self.s = s or story(folder, **more)
+        self.deed = deed or self.cycle
+        self.ran: list[str] = []
+        self.told: list[str] = []
+        self.at: list[dict[str, list[str]]] = []
+        self.env: Mapping[str, str] = {}
+
+    def cycle(self, host: str) -> Ran:
+        """Reboot it."""
+        self.s.lab.power_off(host)
+        self.s.lab.power_on(host)
+        return OK
+
+    def _run(self, argv: Sequence[str], env: Mapping[str, str], deadline: float) -> Ran:
+        assert argv[0] == "work"
+        self.ran.append(argv[1])
+        self.at.append(where(self.s))
+        self.env = env
+        return self.deed(argv[1])
+
+    def make(self, wanted: Wanted) -> Reconciler:
+        return replace_wanted(self.s, wanted)
+
+    @property
+    def file(self) -> RollFile:
+        return RollFile(PoolFolder(self.s.folder, self.s.wanted.name).path)
+
+    def rolling(self) -> Rolling:
+        return Rolling(self.s.wanted, self.make, self._run, self.told.append)
+
+    def asked(self, hosts: Sequence[str] = ("all",), *, master: str = "last", **more: Any) -> Roll:
+        acting = self.s.plan().diagnosis.master
+        assert acting is not None
+        turns = order(self.s.wanted, hosts, acting, master)
+        told: dict[str, Any] = {"deadline": 60.0, "patience": 600.0, "reboots": True, **more}
+        return Roll("roll-1", "op@desk", self.s.lab.now, turns, ("work", "{host}", "{address}"), **told)
+
+    def go(self, hosts: Sequence[str] = ("all",), **more: Any) -> None:
+        rolling = self.rolling()
+        rolling.begin(self.asked(hosts, **more))
+        rolling.go()
+
+    def resume(self, **more: bool) -> None:
+        held = self.file.read()
+        assert held is not None
+        rolling = self.rolling()
+        rolling.resume(held, **more)
+        rolling.go()
+
+
+def replace_wanted(s: Story, wanted: Wanted) -> Reconciler:
+    """A new run of that story for another manifest."""
+    plain, s.wanted = s.wanted, wanted
+    try:
+        return s.reconciler()
+    finally:
+        s.wanted = plain
+
+
+def stopped(deed: Callable[[], None]) -> tuple[str, str]:
+    with pytest.raises(Stopped) as caught:
+        deed()
+    return caught.value.why, caught.value.remedy
+
+
+def test_three_hosts_the_master_last(tmp_path: Path) -> None:
+    t = Trip(tmp_path)
+    t.go()
+    assert t.ran == ["xen02", "xen03", "xen01"]
+    assert all(not there[host] for there, host in zip(t.at, t.ran, strict=True)), "each was empty"
+    assert t.env["XENREC_ADDRESS"] == t.s.lab.hosts["xen01"].address
+    assert set(t.env) == {"XENREC_POOL", "XENREC_HOST", "XENREC_ADDRESS", "XENREC_HOST_UUID"}
+    assert where(t.s) == AT_HOME
+    assert enabled(t.s) == {"xen01": True, "xen02": True, "xen03": True}
+    assert marked(t.s) == []
+    assert t.s.lab.harm() == []
+    assert t.file.read() is None
+    assert [h.name for h in t.s.lab.masters()] == ["xen02"], "failback waits for a person's word"
+
+
+def test_the_master_first_as_declared(tmp_path: Path) -> None:
+    t = Trip(tmp_path)
+    t.go(master="first")
+    assert t.ran == ["xen01", "xen02", "xen03"]
+    assert where(t.s) == AT_HOME
+
+
+def test_a_command_that_reboots_nothing(tmp_path: Path) -> None:
+    t = Trip(tmp_path, lambda host: OK)
+    t.go(["xen03"], reboots=False)
+    assert t.ran == ["xen03"]
+    assert where(t.s) == AT_HOME
+
+
+def test_the_order_of_turns_and_what_is_refused(tmp_path: Path) -> None:
+    w = story(tmp_path).wanted
+    assert order(w, ["all"], "xen01", "last") == ("xen02", "xen03", "xen01")
+    assert order(w, ["xen03", "xen01"], "xen01", "first") == ("xen01", "xen03")
+    assert order(w, ["xen03", "xen02"], "xen01", "first") == ("xen03", "xen02")
+    for asked, why in (
+        (["xen09"], "xen09: no member has this name"),
+        (["xen02", "xen02"], "a host is named twice"),
+        ([], "there is no active member"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            order(w, asked, "xen01", "last")
+
+
+@pytest.mark.parametrize("sort", ["write", "step"])
+def test_killed_anywhere_and_resumed(tmp_path: Path, sort: str) -> None:
+    """At each call that writes, and at each line of the roll's own file: no host's command is run twice unasked."""
+    for number in range(0, 200, 7 if sort == "write" else 1):
+        t = Trip(tmp_path / f"{sort}{number}")
+        hit = 0
+
+        def strike(at: int = number) -> None:
+            nonlocal hit
+            hit += 1
+            if hit == at + 1:
+                raise Killed
+
+        def die(address: str, method: str, params: Sequence[Any], strike: Callable[[], None] = strike) -> None:
+            if changes(method):
+                strike()
+
+        rolling = t.rolling()
+        asked = t.asked(["xen02", "xen01"])
+        try:
+            if sort == "write":
+                t.s.port.after_call = die
+            else:
+                plain = rolling._save
+
+                def save(
+                    roll: Roll, plain: Callable[[Roll], None] = plain, strike: Callable[[], None] = strike
+                ) -> None:
+                    plain(roll)
+                    strike()
+
+                rolling._save = save  # type: ignore[method-assign]
+            rolling.begin(asked)
+            rolling.go()
+        except Killed:
+            t.s.port.after_call = None
+            t.s.wait(20)
+            held = t.file.read()
+            if held is None:
+                continue  # it had ended
+            unknown = held.phase is Phase.COMMAND and held.sent_at is not None
+            if unknown:
+                why, remedy = stopped(t.resume)
+                assert "was begun and its end was not seen" in why
+                assert "--again" in remedy
+            t.resume(again=unknown)
+        else:
+            assert number > 8
+            return
+        finally:
+            t.s.port.after_call = None
+        assert t.ran in (["xen02", "xen01"], ["xen02", "xen02", "xen01"], ["xen02", "xen01", "xen01"]), number
+        assert where(t.s) == AT_HOME, number
+        assert marked(t.s) == [], number
+        assert t.s.lab.harm() == [], number
+    raise AssertionError("it never ended")
+
+
+def test_a_command_that_fails_stops_it_there(tmp_path: Path) -> None:
+    t = Trip(tmp_path, lambda host: Ran(3, "no such package\n"))
+    why, remedy = stopped(t.go)
+    assert why == "the command on xen02 ended with exit code 3; xen02 stays in maintenance"
+    assert "xenrec roll pool.yaml --resume --again" in remedy
+    assert "xen02: | no such package" in t.told
+    assert t.ran == ["xen02"]
+    assert enabled(t.s)["xen02"] is False
+    why, _ = stopped(t.resume)
+    assert why == "the command on xen02 ended with exit code 3"
+    # Ordinary runs leave its host alone, and say whose it is.
+    plan = t.s.plan()
+    assert plan.actions == ()
+    assert "rolling maintenance roll-1" in plan.withheld[0].why
+    t.deed = t.cycle
+    t.resume(again=True)
+    assert t.ran == ["xen02", "xen02", "xen03", "xen01"]
+    assert where(t.s) == AT_HOME
+
+
+def test_a_command_that_outlives_its_deadline_is_skipped_by_a_person(tmp_path: Path) -> None:
+    t = Trip(tmp_path, lambda host: Ran(None, ""))
+    why, _ = stopped(lambda: t.go(["xen02"], reboots=False))
+    assert why == "the command on xen02 ended by us, after 60 s; xen02 stays in maintenance"
+    t.resume(skip=True)
+    assert t.ran == ["xen02"]
+    assert where(t.s) == AT_HOME
+
+
+def test_a_command_that_cant_be_started(tmp_path: Path) -> None:
+    def missing(host: str) -> Ran:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    t = Trip(tmp_path, missing)
+    why, remedy = stopped(t.go)
+    assert why == "the command can't be started: No such file or directory: work"
+    assert remedy.startswith("xenrec roll pool.yaml --abandon")
+    assert t.rolling().abandon(t.file.read()) == ("xen02",)
+    assert where(t.s) == AT_HOME
+    assert t.file.read() is None
+    assert marked(t.s) == []
+
+
+def test_a_host_that_does_not_come_back(tmp_path: Path) -> None:
+    def off(host: str) -> Ran:
+        t.s.lab.power_off(host)
+        return OK
+
+    t = Trip(tmp_path, off)
+    why, remedy = stopped(t.go)
+    assert why.startswith("xen02 is not back after 10 min: ")
+    assert remedy == "look at its console; when it is back: xenrec roll pool.yaml --resume"
+    assert t.ran == ["xen02"]
+    with pytest.raises(Stopped, match="xen02 can't be enabled: it does not answer"):
+        t.rolling().abandon(t.file.read())
+    t.s.lab.power_on("xen02")
+    t.deed = t.cycle
+    t.resume()
+    assert t.ran == ["xen02", "xen03", "xen01"]
+    assert where(t.s) == AT_HOME
+
+
+def test_one_that_was_to_reboot_and_did_not(tmp_path: Path) -> None:
+    t = Trip(tmp_path, lambda host: OK)
+    why, _ = stopped(lambda: t.go(["xen02"]))
+    assert why == "xen02 is not back after 10 min: it has not rebooted yet"
+
+
+def test_the_master_dies_meanwhile(tmp_path: Path) -> None:
+    def kill(host: str) -> Ran:
+        t.s.lab.power_off("xen01")
+        return t.cycle(host)
+
+    t = Trip(tmp_path, kill)
+    why, remedy = stopped(lambda: t.go(["xen02"]))
+    assert why.startswith("the pool needs help first: ")
+    assert remedy.startswith("xenrec plan pool.yaml; when it is as declared again: ")
+    assert t.s.lab.now - t.s.lab.hosts["xen02"].booted_at < 300  # type: ignore[operator]
+
+
+RESERVE: dict[str, Any] = {
+    "vms": [{"name": f"v{n}", "at": f"xen0{n}", "gib": 12} for n in (1, 2, 3)],
+}
+
+
+def test_reserve_forbids_it_before_anything_moves(tmp_path: Path) -> None:
+    t = Trip(tmp_path, **RESERVE)
+    t.s.changed(lambda w: replace(w, policy=replace(w.policy, reserve=1)))
+    why, remedy = stopped(t.go)
+    assert why.startswith("xen02 can't be emptied: policy.placement.reserve is 1: with xen02 out, the loss of ")
+    assert "xenrec drill pool.yaml" in remedy
+    assert t.ran == []
+    assert enabled(t.s) == {"xen01": True, "xen02": True, "xen03": True}
+    t.s.changed(lambda w: replace(w, policy=replace(w.policy, reserve=0)))
+    t.resume()
+    assert len(t.ran) == 3
+
+
+def test_what_blocks_it_stops_it_before_anything_moves(tmp_path: Path) -> None:
+    t = Trip(tmp_path, vms=[{"name": "db01", "at": "xen02", "sr": "local@xen02"}, {"name": "web1", "at": "xen02"}])
+    turns = t.rolling().preview(["xen02", "xen03"])
+    assert [(turn.host, bool(turn.obstacle)) for turn in turns] == [("xen02", True), ("xen03", False)]
+    why, _ = stopped(t.go)
+    assert "its disk db01-disk is on Local storage, a local SR of xen02" in why
+    assert where(t.s)["xen02"] == ["db01", "web1"]
+
+
+def test_a_pool_that_is_not_as_declared_is_not_begun(tmp_path: Path) -> None:
+    t = Trip(tmp_path, disabled=["xen03"])
+    why, _ = stopped(lambda: t.go(["xen02"]))
+    assert why.startswith("before the turn of xen02 the pool is not as declared: host xen03: state active: ")
+    assert t.ran == []
+
+
+@pytest.mark.parametrize("hold", ["level", "freeze", "pause"])
+def test_what_holds_runs_back_holds_it_back(tmp_path: Path, hold: str) -> None:
+    t = Trip(tmp_path)
+    s = t.s
+    if hold == "level":
+        s.changed(lambda w: replace(w, policy=replace(w.policy, attended=Level.METADATA)))
+    elif hold == "freeze":
+        window = FreezeWindow("quarter's end", Level.OBSERVE, since=0.0, until=s.lab.now + 1e6)
+        s.changed(lambda w: replace(w, policy=replace(w.policy, freeze=(window,))))
+    else:
+        s.reconciler().folder.memory.pause(Pause("op", "a backup", s.lab.now, s.lab.now + 1e6))
+    why, _ = stopped(t.go)
+    assert why.startswith("xen02 can't be emptied: disable host xen02 is withheld: ")
+    assert enabled(s)["xen02"] is True
+
+
+def test_another_machine_may_end_what_it_finds(tmp_path: Path) -> None:
+    t = Trip(tmp_path, lambda host: Ran(1, ""))
+    stopped(t.go)
+    other = Trip(tmp_path, s=Story(t.s.lab, t.s.wanted, tmp_path / "elsewhere"))
+    assert other.file.read() is None
+    assert other.rolling().abandon(None) == ("xen02",)
+    assert where(t.s) == AT_HOME
+
+
+def test_a_damaged_file_is_no_leave_to_begin(tmp_path: Path) -> None:
+    t = Trip(tmp_path)
+    asked = t.asked()
+    t.file.write(asked)
+    path = PoolFolder(t.s.folder, t.s.wanted.name).path / "roll.json"
+    assert t.file.read() == asked
+    for old, new in (('"work"', "7"), ('"empty"', '"later"'), ('"reboots": true', '"reboots": 1'), ('"done"', '"dun"')):
+        t.file.write(t.asked())
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(StateError):
+            t.file.read()
