@@ -353,22 +353,22 @@ class Reconciler:
             told.append(f"policy.freeze allows {window.level.word} at most until {utc(end)}: {window.reason}")
         return tuple(told)
 
-    def _broken(self, plan: Plan) -> str:
-        """What the independent checker finds wrong with a plan; "" for a plan that may be performed."""
+    def broken(self, plan: Plan, certificates: Iterable[Certificate]) -> tuple[str, ...]:
+        """What the independent checker finds wrong with a plan, on the pool as last observed; () for a plan that may be
+        performed. `certificates` are the proofs of death that hold."""
         assert self.look is not None
-        found = check_plan(
+        return check_plan(
             plan,
             self.wanted,
             self.look.survey,
             self.look.state,
-            certificates=plan.certificates,
+            certificates=certificates,
             now=self.port.now(),
             limit=self.allowance.level(self.wanted),
             spent=self.allowance.spent,
             realms=self.look.realms,
             yields=self.allowance.yields,
         )
-        return "; ".join(found)
 
     def _void(self, certificate: Certificate, why: str) -> None:
         """A sign of life ends a certificate for good: it must not come back when the host goes quiet."""
@@ -398,8 +398,8 @@ class Reconciler:
                 stage = next((s for s in current.stages if not s.forecast and s.actions), None)
                 if stage is None:
                     break
-                if broken := self._broken(current):
-                    stopped = f"the plan breaks a rule, so nothing of it was done: {broken}"
+                if broken := self.broken(current, current.certificates):
+                    stopped = f"the plan breaks a rule, so nothing of it was done: {'; '.join(broken)}"
                     break
                 executor = self._executor(journal, current, tell, lease)
                 self._last = executor

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from reconciler.core.checker import check_plan
 from reconciler.core.evidence import Survey
 from reconciler.core.guard import Allowance
 from reconciler.core.model import PoolState
@@ -227,6 +228,19 @@ def plan_capture(wanted: Wanted, file: Path, *, failback: bool, attended: bool) 
         allowance=Allowance(attended=attended),
     )
     return plan, taken
+
+
+def check_capture(wanted: Wanted, plan: Plan, taken: Taken) -> tuple[str, ...]:
+    """What the independent checker finds wrong with a plan on a captured pool, with the plan's own proofs of death."""
+    return check_plan(
+        plan,
+        wanted,
+        taken.survey,
+        taken.state,
+        certificates=plan.certificates,
+        now=taken.at,
+        limit=wanted.policy.attended,
+    )
 
 
 def export_pool(

@@ -22,6 +22,10 @@ COMMANDS = {
         "Rolling maintenance: each host in turn is emptied, worked on by a command, waited for, and brought back.",
     ),
     "show": ("plan.show", "Show a saved plan."),
+    "check": (
+        "check.check",
+        "Replay a saved plan, step by step, against the pool as it is: does any step break a rule?",
+    ),
     "status": (
         "look.status",
         "Who is alive, who is master, what every witness said, and what a plan would do. Nothing is changed.",

@@ -81,7 +81,7 @@ def apply(
             raise Stop(Exit.USAGE, f"apply has no format {form}", "use text, json or markdown")
         saved = _saved(path) if repo is None or Path(path).is_file() else None
         if saved is not None:
-            found = _manifest_of(saved, repo, signed=signed, signers=signers)
+            found = manifest_of(saved, repo, signed=signed, signers=signers)
         else:
             found = load(path, repo, revision, signed=signed, signers=signers)
         if attest_dead and len(found) > 1:
@@ -148,7 +148,7 @@ def _saved(path: str) -> Plan | None:
         return load_plan(head, path)
 
 
-def _manifest_of(saved: Plan, repo: Path | None, *, signed: bool, signers: Path | None) -> list[Loaded]:
+def manifest_of(saved: Plan, repo: Path | None, *, signed: bool, signers: Path | None) -> list[Loaded]:
     """The manifest that a saved plan was made from. Raises Stop when it is not what it was."""
     if saved.commit is not None:
         if repo is None:

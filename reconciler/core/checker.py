@@ -8,10 +8,12 @@ planned again from what is read, and judged then.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from reconciler.core.checker_flight import Load, Sizes, crowded, unwaited
+from reconciler.core.checker_target import parted, target_faults
 from reconciler.core.evidence import Certificate, LoginAnswer, Survey, Testimony
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.plan import Action, Plan, Verb
@@ -47,6 +49,17 @@ class _World:
     """Host uuid -> whether it is enabled, as the steps before leave it."""
     master: str = ""
     """Uuid of the master, as the steps before leave it."""
+    promised: dict[Ref, Ref] = field(default_factory=dict)
+    """VM -> the host that keeps room for it: somebody began its start there already."""
+    moved: set[Ref] = field(default_factory=set)
+    """VMs that a step brought to a host."""
+    _wishes: dict[Ref, VmWish | None] = field(default_factory=dict)
+
+    def wish(self, vm: Vm) -> VmWish | None:
+        """The entry that means a VM."""
+        if vm.ref not in self._wishes:
+            self._wishes[vm.ref] = _wish(vm, self.wanted)
+        return self._wishes[vm.ref]
 
     def __post_init__(self) -> None:
         if self.state is None:
@@ -55,6 +68,8 @@ class _World:
         self.master = next((h.uuid for r, h in self.state.hosts.items() if r == self.state.pool.master), "")
         for vm in self.state.vms.values():
             self.where[vm.ref], self.power[vm.ref] = vm.resident_on, vm.power_state
+            if vm.scheduled_on is not None and vm.scheduled_on != vm.resident_on:
+                self.promised[vm.ref] = vm.scheduled_on
             for place in {vm.resident_on, vm.scheduled_on} - {None}:
                 self.load[place or ""] = self.load.get(place or "", 0) + vm.memory_dynamic_min + vm.memory_overhead
 
@@ -102,11 +117,12 @@ def check_plan(
     for stage in plan.stages:
         if stage.forecast:
             break
+        found += _at_once(stage.actions, world)
         for action in stage.actions:
             found += [f"{action.verb} {action.target.name}: {why}" for why in _broken(action, world, done)]
             _perform(action, world)
             done.add(action.id)
-    return tuple(found)
+    return tuple(found + _apart(world))
 
 
 def _broken(action: Action, world: _World, done: set[str]) -> list[str]:
@@ -118,6 +134,13 @@ def _broken(action: Action, world: _World, done: set[str]) -> list[str]:
     if world.state is not None and world.state.pool.ha_enabled and action.level > Level.METADATA:
         why.append("XAPI's own HA is on")
     why += [f"{name} is not proved dead" for name in action.certificate_of if name not in world.proved]
+    if action.target.kind == "vm" and world.state is not None:
+        vm = next((v for v in world.state.vms.values() if v.uuid == action.target.uuid), None)
+        wish = world.wish(vm) if vm is not None else None
+        if wish is not None and wish.max_level is not None and action.level > wish.max_level:
+            why.append(f"it is {action.level.word}, and its maxLevel is {wish.max_level.word}")
+        if action.verb is Verb.SET_AFFINITY and (wish is None or wish.home is None):
+            why.append("the manifest names no home for it")
     if action.verb in (Verb.FENCE, Verb.DECLARE_DEAD):
         why += _strike(action, world)
     elif action.verb is Verb.PROMOTE:
@@ -320,7 +343,7 @@ def _power(action: Action, world: _World) -> list[str]:
     if vm.is_template or vm.is_snapshot or vm.is_control_domain:
         return ["it is a template, a snapshot or a control domain"]
     why = []
-    wish = _wish(vm, world.wanted)
+    wish = world.wish(vm)
     if wish is None:
         why.append("the manifest does not name it")
     elif wish.state not in _GOALS[action.verb] and not _may_stop(action, vm, wish, state, world):
@@ -384,17 +407,62 @@ def _target(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str
     why = []
     if not (world.enabled[target.uuid] and target.live and world.answers(target)):
         why.append(f"{target.name} is not live, enabled and answering")
-    plugged = {p.sr for p in state.pbds.values() if p.host == target.ref and p.currently_attached}
-    for vbd in (state.vbds[r] for r in vm.vbds if r in state.vbds):
-        if vbd.empty or vbd.vdi is None:
-            continue
-        vdi = state.vdis.get(vbd.vdi)
-        if vdi is None or vdi.sr not in plugged:
-            why.append(f"{target.name} does not reach the storage of its drive {vbd.userdevice}")
-    size = -(-vm.memory_dynamic_min // _MIB) * _MIB + vm.memory_overhead
+    if _resting(target, world):
+        why.append(f"the manifest declares {target.name} in maintenance")
+    why += target_faults(vm, target, world.wish(vm), state, world.where, world.power[vm.ref])
+    size = 0 if world.promised.get(vm.ref) == target.ref else _arrives(vm)
     if world.load.get(target.ref, 0) + size > target.memory_total - target.memory_overhead:
         why.append(f"{target.name} has not enough memory left")
     return why
+
+
+def _arrives(vm: Vm) -> int:
+    """Bytes that a VM takes where it starts or goes: memory_check.ml:vm_compute_start_memory rounds up to MiB."""
+    return -(-vm.memory_dynamic_min // _MIB) * _MIB + vm.memory_overhead
+
+
+def _at_once(actions: Sequence[Action], world: _World) -> list[str]:
+    """What some order of a stage's steps would break: steps that don't wait, and hosts that are overfilled."""
+    if world.state is None:
+        return unwaited(actions, {})
+    uuids: dict[Ref | None, str] = {ref: host.uuid for ref, host in world.state.hosts.items()}
+    touched = {a.target.uuid for a in actions if a.target.kind == "vm"}
+    vms = {
+        vm.uuid: Sizes(
+            _arrives(vm),
+            vm.memory_dynamic_min + vm.memory_overhead,
+            uuids.get(world.where[vm.ref], ""),
+            uuids.get(world.promised.get(vm.ref), ""),
+        )
+        for vm in world.state.vms.values()
+        if vm.uuid in touched
+    }
+    loads = {
+        h.uuid: Load(h.name, h.memory_total - h.memory_overhead, world.load.get(h.ref, 0))
+        for h in world.state.hosts.values()
+    }
+    residents: dict[str, list[str]] = {}
+    for vm in world.state.vms.values():
+        if world.where[vm.ref] is not None:
+            residents.setdefault(uuids.get(world.where[vm.ref], ""), []).append(vm.uuid)
+    return unwaited(actions, residents) + crowded(actions, loads, vms)
+
+
+def _apart(world: _World) -> list[str]:
+    """VMs that the plan took away from the group that they are to stay with."""
+    if world.state is None:
+        return []
+    grouped = {
+        vm.ref: wish
+        for vm in world.state.vms.values()
+        if vm.is_guest and (wish := world.wish(vm)) is not None and wish.placement.together
+    }
+    moved = {ref: grouped[ref] for ref in world.moved if ref in grouped}
+    return [
+        f"{world.state.vms[ref].name}: it ends apart from its group {wish.placement.together}"
+        for ref, wish in moved.items()
+        if ref in parted(moved, grouped, world.where)
+    ]
 
 
 def _migration(action: Action, world: _World) -> list[str]:
@@ -405,7 +473,7 @@ def _migration(action: Action, world: _World) -> list[str]:
     if vm.is_template or vm.is_snapshot or vm.is_control_domain:
         return ["it is a template, a snapshot or a control domain"]
     why = []
-    wish = _wish(vm, world.wanted)
+    wish = world.wish(vm)
     if wish is None:
         if not _evacuates_all(state.hosts.get(vm.resident_on or ""), world):
             why.append("the manifest does not name it")
@@ -484,5 +552,7 @@ def _move(vm: Vm, to: Ref | None, power: PowerState, world: _World) -> None:
     if old is not None:
         world.load[old] = world.load.get(old, 0) - size
     if to is not None:
-        world.load[to] = world.load.get(to, 0) + size
+        if world.promised.pop(vm.ref, None) != to:
+            world.load[to] = world.load.get(to, 0) + size
+        world.moved.add(vm.ref)
     world.where[vm.ref], world.power[vm.ref] = to, power

@@ -53,19 +53,21 @@ def crowded(actions: Sequence[Action], loads: Mapping[str, Load], vms: Mapping[s
             departures.setdefault(on[action.target.uuid], []).append((action, one.leaves))
             on[action.target.uuid] = ""
     found = []
-    before = _Before(actions)
+    before = Before(actions)
     for uuid, coming in sorted(arrivals.items()):
         load = loads.get(uuid)
         if load is None or load.taken + sum(size for _, size in coming) <= load.total:
             continue  # even if nothing leaves first
-        most, who = _worst(coming, departures.get(uuid, ()), before)
+        # A host that is too full from the start is not made so by these: only moments in which one has come count.
+        forced = range(len(coming)) if load.taken > load.total else (None,)
+        most, who = max((_worst(coming, departures.get(uuid, ()), before, n) for n in forced), key=lambda w: w[0])
         if load.taken + most > load.total:
             told = ", ".join(f"{a.verb} {a.target.name}" for a in who)
             found.append(f"{told}: {load.name} may not have room for these at once: nothing says that they wait")
     return found
 
 
-class _Before:
+class Before:
     """Which steps must have ended before one begins."""
 
     def __init__(self, actions: Sequence[Action]) -> None:
@@ -92,9 +94,13 @@ class _Before:
 
 
 def _worst(
-    arrivals: Sequence[tuple[Action, int]], departures: Sequence[tuple[Action, int]], before: _Before
+    arrivals: Sequence[tuple[Action, int]],
+    departures: Sequence[tuple[Action, int]],
+    before: Before,
+    forced: int | None,
 ) -> tuple[int, list[Action]]:
-    """The most that can have come and not yet gone: (bytes, the arrivals of that moment).
+    """The most that can have come and not yet gone: (bytes, the arrivals of that moment), the arrival of number
+    `forced` among them.
 
     A moment is a set of begun arrivals and ended departures in which everything that one of them waited for has ended.
     The fullest one is a closure of greatest weight: all arrivals, less a minimum cut between them and the departures
@@ -107,10 +113,46 @@ def _worst(
     # A departure that has ended began after what it follows had ended, its own VM's arrival included: those arrivals
     # are in any such moment, and what they need is needed by the departure already.
     pulled = {n: {begins[i] for i in before(a) if i in begins} for n, (a, _) in enumerate(gone)}
-    flow = _Flow([size for _, size in come], [size for _, size in gone], needs, pulled)
+    weights = [size for _, size in come]
+    if forced is not None:
+        weights[forced] += sum(size for _, size in gone) + 1
+    flow = _Flow(weights, [size for _, size in gone], needs, pulled)
     chosen = flow.closure()
     most = sum(come[n][1] for n in chosen[0]) - sum(gone[n][1] for n in chosen[1])
     return most, [come[n][0] for n in sorted(chosen[0])]
+
+
+def unwaited(actions: Sequence[Action], residents: Mapping[str, Sequence[str]]) -> list[str]:
+    """Steps that don't wait for what a step before them makes true, as sentences: a proof of death by a fence, the
+    burial of the host on which their VM is recorded (`residents`: VM uuids by host uuid), an earlier step with the same
+    VM, the host that takes VMs again."""
+    before = Before(actions)
+    fences: dict[str, Action] = {}
+    changes: dict[str, Action] = {}
+    enabled: dict[str, Action] = {}
+    found = []
+    for action in actions:
+        needs = [fences[name] for name in action.certificate_of if name in fences]
+        if action.verb in _MOVES:
+            needs += [changes[action.target.uuid]] if action.target.uuid in changes else []
+            needs += [enabled[action.to.uuid]] if action.to is not None and action.to.uuid in enabled else []
+            changes[action.target.uuid] = action
+        known = before(action)
+        found += [
+            f"{action.verb} {action.target.name}: it does not wait for {one.verb} {one.target.name}"
+            for one in needs
+            if one.id not in known
+        ]
+        if action.verb is Verb.FENCE:
+            fences[action.target.name] = action
+        elif action.verb is Verb.DECLARE_DEAD:
+            changes.update(dict.fromkeys(residents.get(action.target.uuid, ()), action))
+        elif action.verb is Verb.ENABLE_HOST:
+            enabled[action.target.uuid] = action
+    return found
+
+
+_MOVES = frozenset({Verb.START, Verb.RESUME, Verb.UNPAUSE, Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE})
 
 
 class _Flow:

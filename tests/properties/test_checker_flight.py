@@ -55,7 +55,7 @@ def steps(seed: int) -> tuple[list[Action], dict[str, Sizes], dict[str, Load]]:
         actions.append(action)
         last[name], on[name] = action, to
     taken = {host: sum(v.leaves for v in vms.values() if v.on == host) for host in HOSTS}
-    loads = {host: Load(host, max(taken[host], rng.randint(4, 12)), taken[host]) for host in HOSTS}
+    loads = {host: Load(host, rng.randint(4, 12), taken[host]) for host in HOSTS}
     return actions, vms, loads
 
 
@@ -84,7 +84,8 @@ def overfilled(actions: Sequence[Action], vms: Mapping[str, Sizes], loads: Mappi
             a = by_id[name]
             if at[name]:
                 full[at[name]] -= vms[a.target.name].leaves
-        bad |= {host for host, load in loads.items() if full[host] > load.total}
+        come = {a.to.name for a in actions if a.id in begun and a.to}
+        bad |= {host for host, load in loads.items() if full[host] > load.total and host in come}
         waiting += [
             (begun | {a.id}, ended) for a in actions if a.id not in begun and all(f in ended for f in a.follows)
         ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,3 +140,17 @@ def test_a_migration_from_elsewhere_of_what_cannot_move_or_to_where_it_cannot_ru
     assert "it is Halted" in told
     assert "it runs on no host" in told
     assert "does not reach the storage of its drive 0" in told
+
+
+def test_the_checker_shares_no_code_with_the_planner() -> None:
+    core = Path(__file__).parents[2] / "reconciler" / "core"
+    values = {f"reconciler.core.{name}" for name in ("evidence", "model", "plan", "wanted")}
+    checkers = sorted(core.glob("checker*.py"))
+    assert len(checkers) == 3
+    own = {f"reconciler.core.{path.stem}" for path in checkers}
+    for path in checkers:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        named |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        ours = {name for name in named if name.startswith("reconciler")}
+        assert ours <= values | own, f"{path.name} imports {sorted(ours - values - own)}"
