@@ -202,9 +202,13 @@ def _strike(action: Action, world: _World) -> list[str]:
 
 def _promotion(action: Action, world: _World) -> list[str]:
     why = []
-    if not action.certificate_of:
+    members = {t.name for t in world.survey.testimonies if t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)}
+    if not action.certificate_of and len(members) < len(world.survey.testimonies):
         why.append("it rests on no proof of the lost master's death")
     for t in world.survey.testimonies:
+        followed = [m.name for m in world.wanted.members if _obeys(t, m.name, world)]
+        if t.login is LoginAnswer.SLAVE and not (set(followed) & (members | world.proved)):
+            why.append(f"{t.name} follows {t.follows}, which is neither a member itself nor proved dead")
         if t.login is LoginAnswer.MASTER:
             why.append(f"{t.name} accepts logins as master")
         if t.reaches_master:

@@ -202,7 +202,10 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A promotion that was sent: kept on disk from before the call until one master is confirmed (I3)."""
+    """A promotion that was sent: kept on disk from before the call until one master is confirmed (I3).
+
+    Out of a tangle, where nobody was lost, `lost_master` is the candidate itself, and `lost_address` whom it followed.
+    """
 
     pool: str
     candidate: str

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
+from reconciler.core.draft import plan_command
 from reconciler.core.evidence import (
     Diagnosis,
     Incident,
@@ -13,38 +13,38 @@ from reconciler.core.evidence import (
     Situation,
     Survey,
     Testimony,
+    Tie,
     Verdict,
 )
-from reconciler.core.judge import LIFE, alive_words, brake_reason, brake_remedy, restart_command, uuid_of
+from reconciler.core.judge import LIFE, brake_reason, brake_remedy, restart_command, uuid_of
 from reconciler.core.model import PoolState
+from reconciler.core.ties import End, chains, circle_of, roots, ties_of
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import address_host, ago, count, names
 
 
 def lost_master_of(
     wanted: Wanted, survey: Survey, known: PoolState | None, answering: Sequence[Testimony]
-) -> tuple[str | None, str, tuple[str, ...]]:
-    """(name of the declared master that is lost, its address, all addresses followed) when nobody accepts logins.
+) -> tuple[str | None, str]:
+    """(name of the declared master that is lost, its address) when nobody accepts logins: where members' chains end.
 
     Members in emergency mode don't say whom they follow: then the last known database, then the manifest, tells; but a
     member that answers as one is not the lost master, whoever says so.
     """
-    followed = Counter(t.follows for t in answering if t.follows)
-    addresses = tuple(sorted(followed))
-    if followed:
-        address = max(sorted(followed), key=lambda a: followed[a])
-        member = next((m for m in wanted.members if address_host(m.address) == address), None)
-        return (member.name if member else None), address, addresses
+    if ends := roots(ties_of(wanted, survey)):
+        first = next(iter(ends))
+        member = wanted.member(first)
+        return (member.name if member else None), (member.address if member else first)
     here = {t.name for t in answering}
     if known and known.master:
         for member in wanted.members:
             if uuid_of(member, known) == known.master.uuid and member.name not in here:
-                return member.name, member.address, ()
+                return member.name, member.address
     if wanted.master and (member := wanted.member(wanted.master.host)) and member.name not in here:
-        return member.name, member.address, ()
+        return member.name, member.address
     if (only := _only_one_left(wanted, known, answering)) is not None:
-        return only.name, only.address, ()
-    return None, "", ()
+        return only.name, only.address
+    return None, ""
 
 
 def _only_one_left(wanted: Wanted, known: PoolState | None, answering: Sequence[Testimony]) -> Member | None:
@@ -158,7 +158,8 @@ def masterless(
             judged,
             remedy=_nobody_remedy(wanted, survey, known, refused),
         )
-    name, address, followed = lost_master_of(wanted, survey, known, answering)
+    ties = ties_of(wanted, survey)
+    name, address = lost_master_of(wanted, survey, known, answering)
     in_office = survey.of(name) if name else None
     if in_office is not None and in_office.login is LoginAnswer.UNTRUSTED:
         return _untrusted(in_office, judged)
@@ -181,17 +182,10 @@ def masterless(
             lost_master=name,
             remedy=brake_remedy(survey),
         )
-    if len(followed) > 1:
-        called = {address_host(m.address): m.name for m in wanted.members}
-        told = "; ".join(f"{t.name} follows {called.get(t.follows, t.follows)}" for t in answering if t.follows)
-        return Diagnosis(
-            Situation.LOST,
-            f"nobody accepts logins, and the members follow different masters: {told}",
-            judged,
-            lost_master=None,
-            remedy="find out which of them was master last; xenrec promotes nobody in a tangle",
-        )
     reach = [t.name for t in answering if t.reaches_master]
+    if not reach and (tangle := _tangle_words(ties)):
+        remedy = f"restart no toolstack, which changes nothing; see the way out: {plan_command(wanted)}"
+        return Diagnosis(Situation.TANGLED, tangle, judged, remedy=remedy, ties=ties)
     if reach and in_office is not None and in_office.login in (LoginAnswer.REFUSED, LoginAnswer.STRANGE):
         return Diagnosis(
             Situation.BOOTING,
@@ -230,19 +224,12 @@ def masterless(
             remedy="a promotion beside a living host would make two masters; restart its toolstack, which touches no "
             f"running VM: {restart_command(in_office)}",
         )
-    if in_office is not None and in_office.answers:
-        return Diagnosis(
-            Situation.LOST,
-            f"nobody accepts logins: the members follow {shown}, which itself {alive_words(in_office)}",
-            judged,
-            lost_master=None,
-            remedy="find out which of them was master last; xenrec promotes nobody in a tangle",
-        )
     emergency = [t.name for t in answering if t.login is LoginAnswer.EMERGENCY]
     hanging = [t.name for t in answering if t.reaches_master is False]
     seen = "; ".join(
         s
         for s in (
+            *(f"{n} follows {c.path[1]}, which is no master" for n, c in chains(ties).items() if len(c.path) > 2),
             f"{names(hanging)} hang on it" if len(hanging) > 1 else (f"{hanging[0]} hangs on it" if hanging else ""),
             f"in emergency mode: {names(emergency)}" if emergency else "",
         )
@@ -255,7 +242,20 @@ def masterless(
         judged,
         lost_master=name,
         remedy=_who_was_it(wanted, address) if name is None else "",
+        ties=ties if any(len(c.path) > 2 for c in chains(ties).values()) else (),
     )
+
+
+def _tangle_words(ties: Sequence[Tie]) -> str:
+    """What is wrong with who follows whom; "" where all chains end at one silent host. Restarting toolstacks changes
+    nothing: each role is a file, and no host ever looks for another master than that file's (sheet §1.1)."""
+    circle, ends = circle_of(ties), roots(ties)
+    if circle:
+        return f"nobody accepts logins, and nobody is master: {names(circle)} follow one another in a circle"
+    if len(ends) < 2 and End.UNTOLD not in ends.values():
+        return ""
+    told = "; ".join(f"{t.member} follows {t.follows}" for t in ties if t.follows)
+    return f"nobody accepts logins, and the members follow different hosts: {told}"
 
 
 def _who_was_it(wanted: Wanted, address: str) -> str:

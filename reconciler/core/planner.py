@@ -22,6 +22,7 @@ from reconciler.core.restore import Restore, plan_restore
 from reconciler.core.rights import cannot_ask
 from reconciler.core.rivals import plan_rivals
 from reconciler.core.unsettled import Unsettled
+from reconciler.core.untangle import plan_tangle
 from reconciler.core.upkeep import plan_refresh
 from reconciler.core.wanted import VmWish, Wanted
 from reconciler.core.words import count, utc
@@ -75,7 +76,7 @@ def make_plan(
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
         plan = _managed(plan, wanted, survey, state, allowance, memory, unsettled, failback=failback)
-    elif diagnosis.situation in (Situation.LOST, Situation.BOOTING):
+    elif diagnosis.situation in (Situation.LOST, Situation.BOOTING, Situation.TANGLED):
         plan = _lost(plan, wanted, survey, last_known, incident, allowance, memory)
     elif diagnosis.situation is Situation.TWO_MASTERS:
         plan = _two_masters(plan, wanted, survey, realms or {}, allowance)
@@ -174,7 +175,8 @@ def _lost(
     allowance: Allowance,
     memory: CopyMemory | None,
 ) -> Plan:
-    regain = plan_regain(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
+    way_out = plan_tangle if plan.diagnosis.situation is Situation.TANGLED else plan_regain
+    regain = way_out(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
     draft = regain.draft
     allowance = restrain(wanted, draft, allowance, state=None, wishes={}, brake="", now=plan.made_at, known=last_known)
     notes = plan.notes + tuple(draft.notes)

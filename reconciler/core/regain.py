@@ -23,7 +23,7 @@ from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
 from reconciler.core.wanted import Member, Wanted
-from reconciler.core.words import utc
+from reconciler.core.words import address_host, utc
 
 BACKUP_MINUTES = 5
 """A master gives its database to one member after the other, so long apart (sheet §2.7); what the hosts then run and
@@ -39,12 +39,18 @@ class Regain:
     lost: Member | None = None
 
 
-def _thing(member: Member, known: PoolState | None) -> Thing:
+def host_thing(member: Member, known: PoolState | None) -> Thing:
+    """A declared member as the target of an action."""
     return Thing("host", member.name, uuid_of(member, known) or "", member.address)
 
 
 def _pool(wanted: Wanted, known: PoolState | None) -> Thing:
     return Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else ""))
+
+
+def same_host(follows: str, member: Member) -> bool:
+    """Whether an address as XAPI tells it is that member's."""
+    return address_host(follows) == address_host(member.address)
 
 
 def plan_regain(
@@ -66,7 +72,7 @@ def plan_regain(
         return Regain(draft)
     lost = wanted.member(diagnosis.lost_master)
     assert lost is not None
-    candidate, passed = _candidate(wanted, survey, lost, incident)
+    candidate, passed = candidate_for(wanted, survey, lost, incident)
     draft.notes.extend(passed)
     if candidate is None:
         if barred := _barred(wanted, survey, lost):
@@ -103,11 +109,7 @@ def plan_regain(
                 look_and_attest(wanted, name),
             )
             return Regain(draft, candidate, lost)
-    oldest = BACKUP_MINUTES * max(1, len(wanted.members) - 1)
-    draft.notes.append(
-        f"{candidate.name} becomes master with its own copy of the database, which may be up to {oldest} min old: a VM "
-        "that was created or moved since then may be killed when the hosts come back to it"
-    )
+    draft.notes.append(copy_words(wanted, candidate))
     recover = Action(
         Verb.RECOVER_MEMBERS,
         _pool(wanted, known),
@@ -132,13 +134,22 @@ def plan_regain(
         return Regain(draft, candidate, lost)
     fence = Action(
         Verb.FENCE,
-        _thing(lost, known),
+        host_thing(lost, known),
         f"{lost.name} must be proved dead before another host becomes master: two masters start VMs twice",
         before=judged.why,
         after="power off, read back from its BMC",
     )
     draft.actions.extend((fence, replace(promote, follows=(fence.id,)), recover))
     return Regain(draft, candidate, lost)
+
+
+def copy_words(wanted: Wanted, candidate: Member) -> str:
+    """How old the database of a promoted member may be, and what that means."""
+    oldest = BACKUP_MINUTES * max(1, len(wanted.members) - 1)
+    return (
+        f"{candidate.name} becomes master with its own copy of the database, which may be up to {oldest} min old: a VM "
+        "that was created or moved since then may be killed when the hosts come back to it"
+    )
 
 
 def _promote(
@@ -151,7 +162,7 @@ def _promote(
         why += f"; the promotion sent at {utc(incident.sent_at)} never took effect"
     return Action(
         Verb.PROMOTE,
-        _thing(candidate, known),
+        host_thing(candidate, known),
         why,
         before=f"member of {lost.name}",
         after="master",
@@ -170,10 +181,11 @@ def _unfenceable(lost: Member, judged: Judged, t: Testimony, voided: Certificate
     return ""
 
 
-def _candidate(
+def candidate_for(
     wanted: Wanted, survey: Survey, lost: Member, incident: Incident | None
 ) -> tuple[Member | None, list[str]]:
-    """The member to promote: the one of an earlier promotion of this incident, else in the manifest's order."""
+    """The member to promote: the one of an earlier promotion of this incident, else in the manifest's order. One that
+    follows another member is passed over: whether it heard of a promotion could not be told from whom it follows."""
     wish = wanted.master
     order = [*((wish.host, *wish.successors) if wish else ()), *(m.name for m in wanted.members)]
     if incident is not None:
@@ -191,6 +203,8 @@ def _candidate(
             passed.append(f"{name} was passed over as new master: {_no_session(t)}")
         elif member.state == "maintenance":
             passed.append(f"{name} was passed over as new master: it is declared in maintenance")
+        elif t.follows and not same_host(t.follows, lost):
+            passed.append(f"{name} was passed over as new master: it follows {t.follows}, and not {lost.name}")
         elif t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
             return member, passed
     return None, passed
@@ -240,7 +254,7 @@ def _observe(
     proved = diagnosis.of(incident.lost_master)
     await_master = Action(
         Verb.AWAIT_MASTER,
-        _thing(candidate, known),
+        host_thing(candidate, known),
         f"it was told at {utc(incident.sent_at)} to become master; that is never sent twice, only observed",
         before="restarting",
         after="master",
@@ -288,7 +302,7 @@ def _replace_candidate(
         draft.actions.append(
             Action(
                 Verb.FENCE,
-                _thing(candidate, known),
+                host_thing(candidate, known),
                 f"{candidate.name} was told to become master and vanished; another member is promoted only when it is "
                 "proved dead",
                 before=judged.why,

@@ -35,9 +35,9 @@ def followers(ties: Sequence[Tie], master: str) -> tuple[str, ...]:
 
 
 def replaced(incident: Incident | None, obligations: Sequence[Obligation]) -> tuple[Obligation, ...]:
-    """Every promotion that is not settled yet, the newest last: the one under way among them."""
+    """Every promotion in another's place that is not settled yet, the newest last: the one under way among them."""
     known = [*obligations]
-    if incident is not None:
+    if incident is not None and incident.lost_master != incident.candidate:
         known.append(
             Obligation(incident.lost_master, incident.lost_address, incident.candidate, incident.sent_at, incident.run)
         )

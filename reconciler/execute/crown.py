@@ -16,6 +16,7 @@ from reconciler.core.evidence import (
 from reconciler.core.masterless import may_be_master, promotion_is_void
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Session, TransportFault, XapiFailure
+from reconciler.core.ties import chains, ties_of
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import (
@@ -108,31 +109,34 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return watch(bench, action, candidate, sent, sure=False)
     if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis):
         return why
-    local = _local_session(bench, action, candidate)
+    local = local_session(bench, action, candidate)
     if isinstance(local, Done):
         return local
     try:
         # Between survey and now somebody else may have promoted: another machine with this manifest, or a person.
-        if taken := _taken(bench, survey, candidate, lost):
-            return refused(action, taken, "plan again")
+        if why_not := taken(bench, survey, candidate, lost.address):
+            return refused(action, why_not, "plan again")
         # The last thing before the call, and asked anew: the old master may have come back.
         if doubt := prover.doubt(action, fresh=True):
             return refused(action, doubt.why, doubt.remedy)
-        return _transition(bench, action, candidate, lost, local)
+        return transition(bench, action, candidate, (lost.name, lost.address), local)
     finally:
         local.close()
 
 
-def _taken(bench: Bench, survey: Survey, candidate: Member, lost: Member) -> str:
-    """Who of those that answered the survey acts as a master by now, or follows one; "" if all are as they were."""
+def taken(bench: Bench, survey: Survey, candidate: Member, lost: str = "") -> str:
+    """Who of those that answered the survey acts as a master by now, or follows one; "" if all are as they were.
+
+    `lost` is the address of the master whose death was proved.
+    """
     for t in survey.testimonies:
-        if not t.answers or t.name == lost.name:
+        if not t.answers or t.address == lost:
             continue
         seen = look(bench, t.address)
         seen.close()
         if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED):
             return f"{t.name} {seen}"
-        if seen.answer is LoginAnswer.SLAVE and not same_address(seen.follows, lost.address):
+        if seen.answer is LoginAnswer.SLAVE and not same_address(seen.follows, t.follows or lost):
             return f"{t.name} follows {bench.name_at(seen.follows)} by now"
         if t.name == candidate.name and not seen.answers:
             return f"the candidate {candidate.name} {seen}"
@@ -142,7 +146,7 @@ def _taken(bench: Bench, survey: Survey, candidate: Member, lost: Member) -> str
     return ""
 
 
-def _local_session(bench: Bench, action: Action, candidate: Member) -> Session | Done:
+def local_session(bench: Bench, action: Action, candidate: Member) -> Session | Done:
     """A local session on the candidate, asked for once more where the answer was lost; or why there is none."""
     for attempt in (1, 2):
         try:
@@ -156,14 +160,13 @@ def _local_session(bench: Bench, action: Action, candidate: Member) -> Session |
     raise AssertionError("unreachable")
 
 
-def _transition(bench: Bench, action: Action, candidate: Member, lost: Member, local: Session) -> Done:
+def transition(bench: Bench, action: Action, candidate: Member, lost: tuple[str, str], local: Session) -> Done:
+    """The one call, written down before, and then watched; `lost` is name and address as the incident keeps them."""
     now = bench.port.now()
-    incident = Incident(
-        bench.wanted.name, candidate.name, candidate.address, lost.name, lost.address, now, bench.run_id
-    )
+    incident = Incident(bench.wanted.name, candidate.name, candidate.address, *lost, now, bench.run_id)
     bench.save_incident(incident)
     try:
-        bench.intend(action, TRANSITION, candidate.address, lost=lost.name)
+        bench.intend(action, TRANSITION, candidate.address, lost=lost[0])
     except CannotRecord:
         bench.clear_incident()
         raise
@@ -219,7 +222,8 @@ def _unfit(
         return refused(action, f"no promotion: {diagnosis.why}", diagnosis.remedy or "plan again")
     if mine is None or not mine.answers:
         return refused(action, f"the candidate {candidate.name} does not answer", "plan again")
-    astray = [t for t in survey.testimonies if t.login is LoginAnswer.SLAVE and not _follows(t, lost)]
+    ways = chains(ties_of(bench.wanted, survey))
+    astray = [t for t in survey.testimonies if t.login is LoginAnswer.SLAVE and ways[t.name].last != lost.name]
     if astray:
         told = because(f"{t.name} follows {bench.name_at(t.follows or '?')}" for t in astray)
         return refused(action, f"the lost master is {lost.name}, but {told}", "plan again")
@@ -260,10 +264,6 @@ def _settled(bench: Bench, action: Action, t: Testimony) -> Look:
         if seen.answer is not LoginAnswer.REFUSED or bench.port.now() >= until:
             return seen
         bench.port.wait(POLL)
-
-
-def _follows(t: Testimony, lost: Member) -> bool:
-    return t.follows is not None and same_address(t.follows, lost.address)
 
 
 def _life_of(t: Testimony) -> str:

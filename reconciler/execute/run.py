@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.core.draft import apply_command
+from reconciler.core.evidence import Situation
 from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
-from reconciler.execute import crown, handover, maintenance, refresh, rejoin, storage, watching
+from reconciler.execute import crown, handover, maintenance, refresh, rejoin, storage, untangle, watching
 from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
 from reconciler.execute.bury import declare_dead
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
@@ -281,6 +282,8 @@ class Executor:
         match action.verb:
             case Verb.FENCE:
                 return crown.fence(bench, prover, action)
+            case Verb.PROMOTE if bench.plan.diagnosis.situation is Situation.TANGLED:
+                return untangle.promote(bench, prover, action)
             case Verb.PROMOTE:
                 return crown.promote(bench, prover, action)
             case Verb.AWAIT_MASTER:

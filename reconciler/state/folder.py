@@ -221,9 +221,12 @@ class PoolFolder:
     def save_incident(self, incident: Incident) -> None:
         """Remember a promotion, before it is sent; it replaces one that can no longer take effect. With it goes the
         obligation that the lost master must be seen following the new one, which outlives the incident."""
-        self.memory.oblige(
-            Obligation(incident.lost_master, incident.lost_address, incident.candidate, incident.sent_at, incident.run)
-        )
+        if incident.lost_master != incident.candidate:
+            self.memory.oblige(
+                Obligation(
+                    incident.lost_master, incident.lost_address, incident.candidate, incident.sent_at, incident.run
+                )
+            )
         write_json(self._incident_path, {"format_version": FORMAT_VERSION, "incident": incident_to_json(incident)})
 
     def incident(self) -> Incident | None:

@@ -1,0 +1,111 @@
+"""Out of a tangle: nobody is master, and the members follow one another or different hosts. Pure.
+
+No chain of masters ends at a living one, so one host must become master and the others be pointed at it. The one that
+was master last is right: its own database is the newest, and what the hosts run is what it has. It is no promotion
+beside a living master: every declared member says itself that it is none, or is proved dead (recording 13: out of the
+circle by emergency_transition_to_master; pool.recover_slaves then brings those that still follow another).
+"""
+
+from __future__ import annotations
+
+from reconciler.core.draft import Draft, apply_command, fence_command, look_and_attest
+from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, Verdict
+from reconciler.core.judge import uuid_of
+from reconciler.core.model import PoolState
+from reconciler.core.plan import Action, Thing, Verb
+from reconciler.core.regain import Regain, candidate_for, copy_words, host_thing
+from reconciler.core.ties import End, roots
+from reconciler.core.wanted import Member, Wanted
+from reconciler.core.words import names, utc
+
+_MEMBERS = (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)
+
+
+def plan_tangle(
+    wanted: Wanted, survey: Survey, diagnosis: Diagnosis, *, known: PoolState | None, incident: Incident | None
+) -> Regain:
+    """PROMOTE of the host that was master last, and RECOVER_MEMBERS; withheld while any member may be a master."""
+    draft = Draft()
+    regain = Regain(draft)
+    last, told = _last_master(wanted, known)
+    if last is None:
+        draft.notes.append(told)
+        return regain
+    silent = [t.name for t in survey.testimonies if t.login not in _MEMBERS]
+    dead = [n for n in silent if (j := diagnosis.of(n)) is not None and j.verdict is Verdict.DEAD]
+    candidate: Member | None = last
+    if last.name in dead:
+        candidate, passed = candidate_for(wanted, survey, last, incident)
+        draft.notes.extend(passed)
+    if candidate is None:
+        draft.notes.append("no member that answers can be promoted: its local login must work")
+        return regain
+    why = told if candidate is last else f"{told}, and it is proved dead"
+    promote = Action(
+        Verb.PROMOTE,
+        host_thing(candidate, known),
+        f"{why}. Only its toolstack restarts; running VMs are not touched",
+        before=_follows(diagnosis, candidate.name),
+        after="master",
+        certificate_of=tuple(dead),
+        via=candidate.address,
+    )
+    foreign = [x for x, end in roots(diagnosis.ties).items() if end is End.FOREIGN]
+    doubtful = [n for n in silent if n not in dead]
+    t = survey.of(candidate.name)
+    if known is not None and known.pool.ha_enabled:
+        why, remedy = (
+            "XAPI's own HA is on in this pool, and it chooses a new master by itself",
+            f"wait and look: xenrec status {wanted.argument}",
+        )
+    elif foreign:
+        behind = [tie.member for tie in diagnosis.ties if tie.follows == foreign[0]]
+        why, remedy = (
+            f"{names(behind)} {'follows' if len(behind) == 1 else 'follow'} {foreign[0]}, which is no declared "
+            "member's address: the pool's master may be there",
+            f"declare the host at {foreign[0]} under spec.members",
+        )
+    elif doubtful:
+        member = wanted.member(doubtful[0])
+        judged = diagnosis.of(doubtful[0])
+        why = f"{doubtful[0]} may be a master that nobody hears: {judged.why if judged else 'it was not asked'}"
+        fences = member is not None and bool(member.fencing)
+        remedy = fence_command(wanted, doubtful[0]) if fences else look_and_attest(wanted, doubtful[0])
+    elif t is not None and t.local_login is False:
+        why = f"{candidate.name} refuses a local login of {wanted.connection.username}, and a promotion needs one"
+        remedy = f"set connection.username to root, then: {apply_command(wanted)}"
+    else:
+        if candidate is not last:
+            draft.notes.append(copy_words(wanted, candidate))
+        recover = Action(
+            Verb.RECOVER_MEMBERS,
+            Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else "")),
+            f"the others still follow one another; {candidate.name} can't finish its start until they follow it",
+            before="members follow one another",
+            after=f"every member that answers follows {candidate.name} and is enabled",
+            follows=(promote.id,),
+        )
+        draft.actions += [promote, recover]
+        return Regain(draft, candidate, last if last.name in dead else None)
+    draft.hold(promote, why, remedy)
+    return Regain(draft, candidate, last if last.name in dead else None)
+
+
+def _last_master(wanted: Wanted, known: PoolState | None) -> tuple[Member | None, str]:
+    """Who was master last, and how that is known; or None, and what would tell."""
+    if known is not None and known.master is not None:
+        for one in wanted.members:
+            if uuid_of(one, known) == known.master.uuid:
+                read = f"when the pool was last read, at {utc(known.read_at)}"
+                return one, f"{one.name} was master {read}, so its own database is the newest"
+    if wanted.master is not None and (member := wanted.member(wanted.master.host)) is not None:
+        return member, f"this machine never read the pool, and the manifest names {member.name} as master"
+    return None, (
+        "who was master last can't be told, for this machine never read the pool: set spec.master.host in "
+        f"{wanted.source or 'the manifest'} to that host"
+    )
+
+
+def _follows(diagnosis: Diagnosis, name: str) -> str:
+    whom = next((tie.follows for tie in diagnosis.ties if tie.member == name), "")
+    return f"member of {whom}" if whom else "a member"
