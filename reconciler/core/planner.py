@@ -175,8 +175,12 @@ def _lost(
     allowance: Allowance,
     memory: CopyMemory | None,
 ) -> Plan:
-    way_out = plan_tangle if plan.diagnosis.situation is Situation.TANGLED else plan_regain
-    regain = way_out(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
+    if plan.diagnosis.situation is Situation.TANGLED:
+        regain = plan_tangle(
+            wanted, survey, plan.diagnosis, known=last_known, incident=incident, yields=allowance.yields
+        )
+    else:
+        regain = plan_regain(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
     draft = regain.draft
     allowance = restrain(wanted, draft, allowance, state=None, wishes={}, brake="", now=plan.made_at, known=last_known)
     notes = plan.notes + tuple(draft.notes)

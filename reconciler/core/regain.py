@@ -193,6 +193,7 @@ def candidate_for(
         if pinned is not None and pinned.answers:
             order = [incident.candidate]
     passed: list[str] = []
+    direct = any(t.follows and same_host(t.follows, lost) for t in survey.testimonies)
     for name in dict.fromkeys(order):
         member, t = wanted.member(name), survey.of(name)
         if member is None or t is None or name == lost.name:
@@ -203,7 +204,7 @@ def candidate_for(
             passed.append(f"{name} was passed over as new master: {_no_session(t)}")
         elif member.state == "maintenance":
             passed.append(f"{name} was passed over as new master: it is declared in maintenance")
-        elif t.follows and not same_host(t.follows, lost):
+        elif direct and t.follows and not same_host(t.follows, lost):
             passed.append(f"{name} was passed over as new master: it follows {t.follows}, and not {lost.name}")
         elif t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
             return member, passed

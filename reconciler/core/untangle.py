@@ -16,18 +16,32 @@ from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.regain import Regain, candidate_for, copy_words, host_thing
 from reconciler.core.ties import End, roots
 from reconciler.core.wanted import Member, Wanted
-from reconciler.core.words import names, utc
+from reconciler.core.words import address_host, names, utc
 
 _MEMBERS = (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)
 
 
 def plan_tangle(
-    wanted: Wanted, survey: Survey, diagnosis: Diagnosis, *, known: PoolState | None, incident: Incident | None
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    *,
+    known: PoolState | None,
+    incident: Incident | None,
+    yields: frozenset[str] = frozenset(),
 ) -> Regain:
-    """PROMOTE of the host that was master last, and RECOVER_MEMBERS; withheld while any member may be a master."""
+    """PROMOTE of the host that was master last, and RECOVER_MEMBERS; withheld while any member may be a master.
+
+    Of several dead hosts that members follow each may have been master last: `yields` are those of which a person said
+    that they were not.
+    """
     draft = Draft()
     regain = Regain(draft)
     last, told = _last_master(wanted, known)
+    followed = [wanted.member(x) for x, end in roots(diagnosis.ties).items() if end is End.SILENT]
+    left = [m for m in followed if m is not None and m.name not in yields]
+    if len(followed) > 1 and len(left) == 1:
+        last, told = left[0], f"you said that {left[0].name} was master last"
     if last is None:
         draft.notes.append(told)
         return regain
@@ -50,6 +64,7 @@ def plan_tangle(
         certificate_of=tuple(dead),
         via=candidate.address,
     )
+    untold = [x for x, end in roots(diagnosis.ties).items() if end is End.UNTOLD]
     foreign = [x for x, end in roots(diagnosis.ties).items() if end is End.FOREIGN]
     doubtful = [n for n in silent if n not in dead]
     t = survey.of(candidate.name)
@@ -64,6 +79,17 @@ def plan_tangle(
             f"{names(behind)} {'follows' if len(behind) == 1 else 'follow'} {foreign[0]}, which is no declared "
             "member's address: the pool's master may be there",
             f"declare the host at {foreign[0]} under spec.members",
+        )
+    elif untold:
+        why, remedy = (
+            f"members follow {untold[0]}, which does not say whom it follows: it may obey a master that nobody hears",
+            f"ssh root@{_address(wanted, untold[0])} cat /etc/xensource/pool.conf",
+        )
+    elif len(followed) > 1 and len(left) != 1:
+        why, remedy = (
+            f"members follow {names(m.name for m in followed if m)}, and which of them was master last can't be told: "
+            "a copy of the other's time has lost what came after",
+            f"say which one was not: {apply_command(wanted, '--yield', last.name)}",
         )
     elif doubtful:
         member = wanted.member(doubtful[0])
@@ -104,6 +130,11 @@ def _last_master(wanted: Wanted, known: PoolState | None) -> tuple[Member | None
         "who was master last can't be told, for this machine never read the pool: set spec.master.host in "
         f"{wanted.source or 'the manifest'} to that host"
     )
+
+
+def _address(wanted: Wanted, name: str) -> str:
+    member = wanted.member(name)
+    return address_host(member.address) if member is not None else name
 
 
 def _follows(diagnosis: Diagnosis, name: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from reconciler.core.checker import check_plan
 from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import Incident, Situation, Survey
+from reconciler.core.guard import Allowance
 from reconciler.core.masterless import NEVER_TOOK_EFFECT
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
@@ -36,14 +37,26 @@ def test_members_that_follow_different_masters() -> None:
     plan = plan_of(seen, "xen01", "xen04", hosts=4)
     assert plan.actions == ()
     assert plan.diagnosis.lost_master is None
-    assert "follow different masters" in plan.diagnosis.why
+    assert "follow different hosts" in plan.diagnosis.why
+    (held,) = plan.withheld
+    assert "which of them was master last can't be told" in held.why
+    told = make_plan(
+        wanted(hosts=4, fencing=False),
+        seen,
+        now=NOW,
+        last_known=PoolBuilder(4).state(),
+        certificates=(certificate("xen01"), certificate("xen04")),
+        allowance=Allowance(yields=frozenset({"xen01"})),
+    )
+    assert only(told, Verb.PROMOTE) == ["xen03"]
 
 
 def test_members_that_follow_one_who_follows_nobody() -> None:
     plan = plan_of(survey({"xen01": "emergency"}, master=None, bmc="none"), "xen01")
     assert plan.actions == ()
     assert plan.diagnosis.lost_master is None
-    assert "which itself in emergency mode" in plan.diagnosis.why
+    (held,) = plan.withheld
+    assert "members follow xen01, which does not say whom it follows" in held.why
 
 
 def masters_unknown(*, flag: bool | None, seen: dict[str, str], hosts: int = 3) -> Plan:

@@ -233,7 +233,7 @@ def _survey(rig: Rig, change: dict[str, dict[str, Any]]) -> None:
     [
         ({"xen03": {"reaches_master": True}}, "still reaches it"),
         ({"xen03": {"login": LoginAnswer.MASTER, "follows": None}}, "xen03 is master"),
-        ({"xen03": {"follows": "10.0.0.2"}}, "xen03 follows xen02"),
+        ({"xen03": {"follows": "10.0.0.9"}}, "xen03 follows 10.0.0.9"),
         ({"xen03": {"login": LoginAnswer.UNTRUSTED, "follows": None}}, "cannot be asked"),
         ({"xen03": {"login": LoginAnswer.REJECTED, "follows": None}}, "rejects the login"),
         ({"xen02": {"login": LoginAnswer.SILENT, "follows": None}}, "only 1 of 3 members answer"),

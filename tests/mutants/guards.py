@@ -14,6 +14,8 @@ DEFAULT = (
     "tests/execute",
 )
 """Of a guard in execute/ in the other order."""
+TANGLES = ("tests/core/test_rivals.py", "tests/core/test_tangle.py", "tests/core/test_no_promotion.py")
+ON_LAB = ("tests/execute/test_two_masters.py",)
 FENCING = ("tests/fencing/test_fence.py",)
 
 
@@ -47,6 +49,11 @@ MASTERLESS = "reconciler/core/masterless.py"
 BURY = "reconciler/core/bury.py"
 STARTS = "reconciler/core/starts.py"
 STANDING = "reconciler/core/standing.py"
+CHECKER = "reconciler/core/checker.py"
+RIVALS = "reconciler/core/rivals.py"
+UNTANGLE = "reconciler/core/untangle.py"
+FOLLOW = "reconciler/execute/follow.py"
+EUNTANGLE = "reconciler/execute/untangle.py"
 REGAIN = "reconciler/core/regain.py"
 GUARD = "reconciler/core/guard.py"
 RESTORE = "reconciler/core/restore.py"
@@ -96,7 +103,6 @@ GUARDS: tuple[Guard, ...] = (
     # --- who manages the pool -------------------------------------------------------------------------------------
     _off("I2", DIAGNOSE, "if strangers"),
     _off("I2", DIAGNOSE, "if len(masters) > 1"),
-    _off("I2", MASTERLESS, "if len(followed) > 1"),
     _off("I2", MASTERLESS, "if reach"),
     _off(
         "I2",
@@ -104,7 +110,72 @@ GUARDS: tuple[Guard, ...] = (
         "if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers",
     ),
     _off("I2", MASTERLESS, "if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp"),
-    _off("I2", MASTERLESS, "if in_office is not None and in_office.answers"),
+    Guard(
+        "I2",
+        MASTERLESS,
+        "if not reach and (tangle := _tangle_words(ties)):",
+        "if tangle := _tangle_words(ties):",
+        TANGLES,
+    ),
+    Guard(
+        "I2",
+        "reconciler/core/ties.py",
+        "return Chain(tuple(path), End.FOREIGN)",
+        "return Chain(tuple(path), End.SILENT)",
+        TANGLES,
+    ),
+    # --- two masters, and out of a tangle -------------------------------------------------------------------------
+    _off("I2", RIVALS, "if promoted is not None and followed and promoted.master not in followed", TANGLES),
+    Guard("I4", RIVALS, "elif loser in yields or (found is not None and not found.running):", "elif True:", TANGLES),
+    _off("I2", DIAGNOSE, "if successor is None or successor.follows or (dead and one.master in yields)", TANGLES),
+    _off("I9", UNTANGLE, "if known is not None and known.pool.ha_enabled", TANGLES),
+    Guard("I2", UNTANGLE, "    elif foreign:", "    elif False:", TANGLES),
+    Guard("I2", UNTANGLE, "    elif untold:", "    elif False:", TANGLES),
+    Guard("I2", UNTANGLE, "    elif doubtful:", "    elif False:", TANGLES),
+    Guard("I2", UNTANGLE, "    elif len(followed) > 1 and len(left) != 1:", "    elif False:", TANGLES),
+    _off("I2", CHECKER, "if not action.certificate_of and len(members) < len(world.survey.testimonies)", TANGLES),
+    Guard(
+        "I2",
+        CHECKER,
+        "if t.login is LoginAnswer.SLAVE and not (set(followed) & (members | world.proved)):",
+        "if False:",
+        TANGLES,
+    ),
+    Guard("I2", CHECKER, '            why.append(f"{t.name} accepts logins as master")', "            pass", TANGLES),
+    Guard("I2", CHECKER, "if behind[name] and not behind[winner]:", "if False:", TANGLES),
+    Guard("I4", CHECKER, "if dies and vm.uuid not in said:", "if False:", TANGLES),
+    Guard(
+        "I2",
+        CHECKER,
+        "            why.append(f\"{who or 'nobody'} does not accept logins as master\")",
+        "            pass",
+        TANGLES,
+    ),
+    Guard(
+        "I2",
+        FOLLOW,
+        "if loser.name not in bench.yields and followers(ties, loser.name)",
+        "if False and followers(ties, loser.name)",
+        ON_LAB,
+    ),
+    Guard("I4", FOLLOW, "if more := [d.name for d in found.killed if d.uuid not in said]:", "if more := []:", ON_LAB),
+    _off("I4", FOLLOW, "if found.running and loser.name not in bench.yields", ON_LAB),
+    Guard(
+        "I7",
+        FOLLOW,
+        "        if why := _changed(bench, action, loser, winner):\n            return why\n",
+        "",
+        ON_LAB,
+    ),
+    _off("I2", EUNTANGLE, "if t.login not in _MEMBERS and t.name not in action.certificate_of", ON_LAB),
+    Guard(
+        "I7",
+        EUNTANGLE,
+        "if why_not := taken(bench, survey, candidate):",
+        "if (why_not := taken(bench, survey, candidate)) and False:",
+        ON_LAB,
+    ),
+    _off("I2", EUNTANGLE, "if foreign", ON_LAB),
     Guard(
         "I3",
         MASTERLESS,
@@ -208,8 +279,8 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I2",
         CROWN,
-        "if taken := _taken(bench, survey, candidate, lost):",
-        "if (taken := _taken(bench, survey, candidate, lost)) and False:",
+        "if why_not := taken(bench, survey, candidate, lost.address):",
+        "if (why_not := taken(bench, survey, candidate, lost.address)) and False:",
     ),
     Guard(
         "I2",
@@ -220,14 +291,14 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I2",
         CROWN,
-        "not same_address(seen.follows, lost.address):\n            return f",
+        "not same_address(seen.follows, t.follows or lost):\n            return f",
         "False:\n            return f",
     ),
     Guard(
         "I2",
         CROWN,
-        f"        {DOUBT}    {REFUSE}        return _transition",
-        "        return _transition",
+        f"        {DOUBT}    {REFUSE}        return transition",
+        "        return transition",
     ),
     Guard("I3", CROWN, "    bench.save_incident(incident)\n    try:", "    try:"),
     Guard("I3", CROWN, '        if failure.code == "INTERNAL_ERROR":', "        if False:"),
