@@ -14,6 +14,7 @@ from reconciler.core.judge import uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.regain import Regain, candidate_for, copy_words, host_thing
+from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
 from reconciler.core.ties import End, roots
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import address_host, names, utc
@@ -97,9 +98,10 @@ def plan_tangle(
         why = f"{doubtful[0]} may be a master that nobody hears: {judged.why if judged else 'it was not asked'}"
         fences = member is not None and bool(member.fencing)
         remedy = fence_command(wanted, doubtful[0]) if fences else look_and_attest(wanted, doubtful[0])
-    elif t is not None and t.local_login is False:
-        why = f"{candidate.name} refuses a local login of {wanted.connection.username}, and a promotion needs one"
-        remedy = f"set connection.username to root, then: {apply_command(wanted)}"
+    elif t is not None and no_local_session(t):
+        account = wanted.connection.local_account.username
+        why = f"{candidate.name} gave no local session to {account}, and a promotion needs one"
+        remedy = local_remedy(wanted) if t.local_login is False else RUN_ELSEWHERE
     else:
         if candidate is not last:
             draft.notes.append(copy_words(wanted, candidate))

@@ -10,8 +10,9 @@ from reconciler.core.ties import End, roots, ties_of
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, refused
-from reconciler.execute.crown import local_session, taken, transition, watch
+from reconciler.execute.crown import local_session, taken, transition
 from reconciler.execute.proof import Prover
+from reconciler.execute.watching import watch
 
 _MEMBERS = (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)
 

@@ -109,7 +109,7 @@ def test_a_silent_member_a_foreign_address_ha_and_a_refused_local_login_hold_it_
     deaf = seen()
     told = tuple(replace(t, local_login=False) if t.name == "xen01" else t for t in deaf.testimonies)
     (one,) = make_plan(wanted(), replace(deaf, testimonies=told), now=NOW, last_known=known()).withheld
-    assert "refuses a local login" in one.why
+    assert "gave no local session to root" in one.why
 
 
 def test_who_is_proved_dead_is_left_out_and_a_dead_last_master_is_succeeded() -> None:
