@@ -96,6 +96,19 @@ def _wishes(rng: random.Random, wanted: Wanted, hosts: list[str], lab: Lab) -> t
     return tuple(kept)
 
 
+def with_maintenance(wanted: Wanted, seed: int) -> Wanted:
+    """What maintenance may do there: stop VMs, move those that the manifest does not name. Drawn apart."""
+    rng = random.Random(f"maintenance {seed}")
+    share = rng.choice((0.0, 0.3, 1.0))
+    return replace(
+        wanted,
+        members=tuple(replace(m, evacuate_all=rng.random() < 0.3) for m in wanted.members),
+        vms=tuple(
+            replace(w, placement=replace(w.placement, stop_for_maintenance=rng.random() < share)) for w in wanted.vms
+        ),
+    )
+
+
 def _forbidden(rng: random.Random, lab: Lab, names: dict[str, str]) -> list[VmWish]:
     """Somebody declares a control domain or a template by its uuid (I11)."""
     db = lab.masters()[0].toolstack

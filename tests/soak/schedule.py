@@ -83,7 +83,26 @@ def generate(seed: int) -> Schedule:
         steps.append(_run(rng, pool.hosts))
         for _ in range(rng.randint(0, 2)):
             steps.append(_event(rng, pool.hosts))
-    return Schedule(seed, pool, rng.randrange(1 << 30), tuple(steps), rng.random() < 0.5)
+    manifest, repaired = rng.randrange(1 << 30), rng.random() < 0.5
+    if seed % 8 == 7:  # drawn apart, so that the others stay what they were
+        steps = _with_maintenance(random.Random(f"maintenance {seed}"), steps, pool.hosts)
+    return Schedule(seed, pool, manifest, tuple(steps), repaired)
+
+
+def _with_maintenance(rng: random.Random, steps: list[Step], hosts: int) -> list[Step]:
+    """The same, in which somebody edits the manifest: members go into maintenance, and some come back."""
+    steps = list(steps)
+    for _ in range(rng.choice((1, 1, 2))):
+        host = rng.randrange(hosts)
+        at = rng.randint(0, len(steps))
+        going: list[Step] = [("member", host, True), _run(rng, hosts)]
+        if rng.random() < 0.5:
+            going += [("flap", host, 4.0), ("wait", rng.choice(WAITS))]
+        steps[at:at] = going
+        if rng.random() < 0.7:
+            back = rng.randint(at + len(going), len(steps))
+            steps[back:back] = [("member", host, False), _run(rng, hosts)]
+    return steps
 
 
 def _who(rng: random.Random) -> int:

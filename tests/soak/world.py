@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from reconciler.lab.schedule import Schedule as Script
 from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.state.lock import LockBusy
-from tests.soak.manifest import random_wanted
+from tests.soak.manifest import random_wanted, with_maintenance
 from tests.soak.operator import Operator, remedies
 from tests.soak.port import Fate, SoakPort
 from tests.soak.schedule import PoolSpec, Schedule, Step
@@ -163,7 +164,7 @@ class World:
         self.lab = make_lab(schedule.pool, schedule.seed)
         self.names = list(self.lab.hosts)
         self.start = self.lab.now
-        self.wanted: Wanted = random_wanted(self.lab, schedule.manifest)
+        self.wanted: Wanted = with_maintenance(random_wanted(self.lab, schedule.manifest), schedule.manifest)
         self.promoted: list[tuple[str, str]] = []
         self.attested: dict[str, float] = {}
         self.operator = Operator(self.lab, self.say)
@@ -219,12 +220,23 @@ class World:
         elif kind == "wait":
             self.say(f"   {rest[0]:g} s pass")
             self.lab.run(self.lab.now + rest[0])
+        elif kind == "member":
+            self._member(*rest)
         elif kind == "operator":
             self.operator.do(*rest)
         elif kind == "script":
             self._script(*rest)
         else:
             self._break(kind, rest)
+
+    def _member(self, host: int, resting: bool) -> None:
+        """Somebody edits the manifest: a member goes into maintenance, or is active again."""
+        name, state = self._name(host), MemberState.MAINTENANCE if resting else MemberState.ACTIVE
+        self.say(f"   @ manifest: {name} is {state}")
+        members = tuple(replace(m, state=state) if m.name == name else m for m in self.wanted.members)
+        self.wanted = replace(self.wanted, members=members)
+        for actor in self.actors:
+            actor.watch.wanted = self.wanted
 
     def _name(self, index: int) -> str:
         return self.names[index % len(self.names)]
@@ -323,7 +335,7 @@ class World:
 
     def _prove_wishes(self, plan: Plan) -> None:
         told = {u.target.uuid for u in plan.unmet} | {h.action.target.uuid for h in plan.withheld}
-        told |= {k.target.uuid for k in plan.kept if "somebody is at it" in k.why}
+        told |= {k.target.uuid for k in plan.kept if "somebody is at it" in k.why or "is stopped while" in k.why}
         waits = any(h.action.verb in (Verb.AWAIT_MEMBERS, Verb.RECOVER_MEMBERS) for h in plan.withheld)
         db = next((h.toolstack.db for h in self.lab.masters() if h.toolstack is not None), None)
         recorded = {} if db is None else {r["uuid"]: r["power_state"] for r in db.tables["VM"].values()}
