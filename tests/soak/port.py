@@ -91,6 +91,8 @@ class SoakPort(LabPort):
         fault = _fault(reply, deadline)
         if isinstance(fault, TransportFault) and not fault.sent:
             self.watch.unsent(method)
+        if isinstance(fault, XapiFailure) and fault.code == "MESSAGE_PARAMETER_COUNT_MISMATCH":
+            self.watch.not_understood()
         self._tell(address, method, params, fault)
         if "kill-after" in due:
             self._die(f"killed after {method}")

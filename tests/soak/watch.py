@@ -1,4 +1,4 @@
-"""Every call that a run sends, judged against the physical truth of that moment (I1-I9, I11).
+"""Every call that a run sends, judged against the physical truth of that moment (I1-I9, I11); moving.py has a part.
 
 Nothing here asks the program what it believes. A sign of life counts only if the host gave it already when the run last
 looked at that address: what changes between a look and the call that follows it at once, nobody can see.
@@ -12,13 +12,20 @@ from typing import Any
 
 from reconciler.core.wanted import Level, SelectorKind, VmWish, Wanted, WantedState
 from reconciler.lab import Lab, LabHost
+from tests.soak.moving import disks_within_reach, of_host, second_master
 from tests.support.calls import changes
 
 LEVELS = {
     "pool.set_default_SR": Level.METADATA,
     "pool.set_suspend_image_SR": Level.METADATA,
     "VM.set_affinity": Level.METADATA,
+    "pool.sync_database": Level.METADATA,
+    "host.add_to_other_config": Level.METADATA,
+    "host.remove_from_other_config": Level.METADATA,
     "pool.designate_new_master": Level.MOVE,
+    "host.disable": Level.MOVE,
+    "host.enable": Level.MOVE,
+    "VM.pool_migrate": Level.MOVE,
     "VM.start_on": Level.POWER,
     "VM.resume_on": Level.POWER,
     "VM.unpause": Level.POWER,
@@ -59,6 +66,7 @@ class Sight:
     probed: dict[str, int] = field(default_factory=dict)
     power_read: dict[str, int] = field(default_factory=dict)
     written: int = 0
+    written_before: int = 0
     read: dict[tuple[str, str], int] = field(default_factory=dict)
     surveyed_low: bool = False
     struck: set[str] = field(default_factory=set)
@@ -95,7 +103,7 @@ class Watch:
         self.wishes = self._resolve()
 
     def _resolve(self) -> Mapping[str, VmWish]:
-        db = self._db(self.lab.masters()[0].address)
+        db = self.recorded(self.lab.masters()[0].address)
         names = {} if db is None else {r["name_label"]: r["uuid"] for r in db.tables["VM"].values()}
         return {
             (wish.value if wish.kind is SelectorKind.UUID else names.get(wish.value, "")): wish
@@ -161,7 +169,8 @@ class Watch:
         """A person swore that it stays off, and nothing shows us otherwise."""
         return self.attested.get(host.name, 0.0) > self.lab.now and not self.lab.reaches(self.source, host)
 
-    def _db(self, address: str) -> Any:
+    def recorded(self, address: str) -> Any:
+        """The database of the acting master that answers us there; None: there is none."""
         host = self.lab.at(address)
         if host is None or not self.answers(host) or host.toolstack is None or not host.toolstack.is_master:
             return None
@@ -193,14 +202,17 @@ class Watch:
             "pool.emergency_reset_master": self._pointing,
             "host.declare_dead": self._burial,
             "pool.designate_new_master": self._handover,
+            "pool.sync_database": self._refresh,
         }
         if bare in judge:
             judge[bare](address, params)
+        elif bare.startswith("host."):
+            of_host(self, bare, address, params)
         elif bare.startswith("VM."):
             self._vm(bare, address, params)
         elif bare.startswith("pool.") and self.sight.read.get(("pool", str(params[1])), -1) <= self.sight.written:
             self.blame("I7", f"{bare} without reading the pool after its last write")
-        self.sight.written = self.number
+        self.sight.written_before, self.sight.written = self.sight.written, self.number
 
     def _limits(self, bare: str) -> None:
         """Levels, the brake, HA: whatever the call is about (I6, I9)."""
@@ -279,6 +291,10 @@ class Watch:
         if method == "pool.emergency_transition_to_master":
             self.promoted.pop()
 
+    def not_understood(self) -> None:
+        """The call that was just judged was refused for its form, at once: what was read before it still counts."""
+        self.sight.written = self.sight.written_before
+
     def _recovery(self, address: str, params: Sequence[Any]) -> None:
         """Whoever is asked wins: a second master is demoted and its VMs may be killed."""
         asked = self.lab.at(address)
@@ -298,12 +314,12 @@ class Watch:
         if host.name in self.sight.acts_since and self.sight.acts_since[host.name] <= self.sight.probed.get(
             host.name, -1
         ):
-            self.blame("I2", f"points {host.name}, which acts as master, at {params[1]}")
+            second_master(self, host, self.lab.at(str(params[1])))
         if self.sight.probed.get(host.name, -1) <= self.sight.written:
             self.blame("I7", f"points {host.name} elsewhere without looking at it")
 
     def _burial(self, address: str, params: Sequence[Any]) -> None:
-        db = self._db(address)
+        db = self.recorded(address)
         if db is None or params[1] not in db.tables["host"]:
             return
         record = db.tables["host"][params[1]]
@@ -323,8 +339,12 @@ class Watch:
         if self.sight.read.get(("host", "*"), -1) <= self.sight.written:
             self.blame("I7", "hands mastership over without reading the hosts after its last write")
 
+    def _refresh(self, address: str, params: Sequence[Any]) -> None:
+        if self.sight.read.get(("host", "*"), -1) <= self.sight.written:
+            self.blame("I7", "refreshes the members' copies without reading the hosts after its last write")
+
     def _vm(self, bare: str, address: str, params: Sequence[Any]) -> None:
-        db = self._db(address)
+        db = self.recorded(address)
         if db is None or params[1] not in db.tables["VM"]:
             return
         vm = db.tables["VM"][params[1]]
@@ -348,6 +368,8 @@ class Watch:
             self.blame("I5", f"{bare} {name}, which is declared {wish.state}")
         if bare == "VM.power_state_reset" and copies:
             self.blame("I1", f"resets {name}, which runs on {copies[0].host}")
+        if bare == "VM.pool_migrate":
+            disks_within_reach(self, bare, db, vm, db.tables["host"].get(params[2], {}))
         if bare in BEGINS:
             target = db.tables["host"].get(params[2], {})
             self._start(bare, db, vm, target, [c.host for c in copies])
@@ -363,18 +385,7 @@ class Watch:
         if host is None:
             return
         self.begun.append((self.lab.now, vm["uuid"], host.name))
-        plugged = {
-            p["SR"]
-            for p in db.tables["PBD"].values()
-            if db.tables["host"].get(p["host"], {}) is target and p["currently_attached"]
-        }
-        for ref in vm["VBDs"]:
-            vbd = db.tables["VBD"].get(ref)
-            vdi = db.tables["VDI"].get(vbd["VDI"]) if vbd and not vbd["empty"] else None
-            if vdi is not None and vdi["SR"] not in plugged:
-                self.blame(
-                    "I8", f"{bare} {name} on {host.name}, which has no access to {vdi['name_label'] or 'a disk'}"
-                )
+        disks_within_reach(self, bare, db, vm, target)
 
     # --- afterwards ----------------------------------------------------------------------------------------------
 
