@@ -55,6 +55,15 @@ def of_host(watch: Watch, bare: str, address: str, params: Sequence[Any]) -> Non
         watch.blame("I5", f"enables {host.name}, which somebody else disabled")
 
 
+def maintained(watch: Watch, vm: Mapping[str, Any], db: Any, *, all_vms: bool = False) -> bool:
+    """It runs on a member in maintenance; with `all_vms`, one whose entry lets all VMs be moved."""
+    name = db.tables["host"].get(vm["resident_on"], {}).get("name_label")
+    return any(
+        m.name == name and m.state is MemberState.MAINTENANCE and (m.evacuate_all or not all_vms)
+        for m in watch.wanted.members
+    )
+
+
 def second_master(watch: Watch, loser: LabHost, winner: LabHost | None) -> None:
     """A master is told to follow another: that one acts, too, and nothing runs on the loser or on who follows it that
     its toolstack would kill when it starts."""

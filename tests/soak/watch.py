@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.core.wanted import Level, SelectorKind, VmWish, Wanted, WantedState
 from reconciler.lab import Lab, LabHost
-from tests.soak.moving import disks_within_reach, of_host, second_master
+from tests.soak.moving import disks_within_reach, maintained, of_host, second_master
 from tests.support.calls import changes
 
 LEVELS = {
@@ -355,12 +355,16 @@ class Watch:
             self.blame("I11", f"{bare} {name}, which is not a guest")
         wish = self.wishes.get(uuid)
         if wish is None:
-            self.blame("I5", f"{bare} {name}, which the manifest does not name")
+            if bare == "VM.pool_migrate" and maintained(self, vm, db, all_vms=True):
+                disks_within_reach(self, bare, db, vm, db.tables["host"].get(params[2], {}))
+            else:
+                self.blame("I5", f"{bare} {name}, which the manifest does not name")
             return
         if wish.max_level is not None and LEVELS[bare] > wish.max_level:
             self.blame("level", f"{bare} {name}, whose entry allows {wish.max_level.word}")
         copies = self.lab.world.copies(uuid)
-        if bare in ENDS and wish.state is not ENDS[bare]:
+        stops = bare == "VM.clean_shutdown" and wish.placement.stop_for_maintenance and maintained(self, vm, db)
+        if bare in ENDS and wish.state is not ENDS[bare] and not stops:
             self.blame("I5", f"{bare} {name}, which is declared {wish.state}")
         if bare == "VM.set_affinity" and wish.home is None:
             self.blame("I5", f"{bare} {name}, whose home is not declared")
