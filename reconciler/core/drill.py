@@ -61,6 +61,10 @@ class Case:
     running: int
     restarted: tuple[tuple[str, str], ...]
     lost: tuple[Loss, ...]
+    moved: tuple[tuple[str, str], ...] = ()
+    """(VM, host) of live migrations that make room first."""
+    shed: tuple[str, ...] = ()
+    """VMs that would be shut down for more important ones."""
     left: tuple[str, ...] = ()
     by_part: int = 0
     new_master: str | None = ""
@@ -76,7 +80,7 @@ class Case:
     @property
     def survives(self) -> bool:
         """Every VM that runs now would run again, under a master."""
-        return not self.lost and not self.by_part and self.new_master is not None
+        return not self.lost and not self.shed and not self.by_part and self.new_master is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,14 @@ def _planned(ground: _Ground, dead: tuple[str, ...], known: frozenset[str]) -> C
     vms = [vm for ref in sorted(gone) for vm in ground.running[ref]]
     if case.new_master is None:
         return replace(case, lost=_masterless(vms, known), by_part=sum(vm.uuid in known for vm in vms))
-    draft = _starts(ground, gone, vms)
+    # First with everybody else where they are; only where that leaves VMs without room may others move or give way.
+    draft = _starts(ground, gone, vms, alone=True)
+    if any(
+        _kind(vm, ground, gone, draft) is Kind.ROOM for vm in vms if vm.uuid in {u.target.uuid for u in draft.unmet}
+    ):
+        draft = _starts(ground, gone, vms, alone=False)
+    moved = tuple((a.target.name, a.to.name) for a in draft.actions if a.verb is Verb.MIGRATE and a.to is not None)
+    shed = tuple(a.target.name for a in draft.actions if a.verb is Verb.SHUTDOWN)
     restarted = tuple(
         (a.target.name, a.to.name) for a in draft.actions if a.verb in (Verb.START, Verb.RESUME) and a.to is not None
     )
@@ -195,6 +206,8 @@ def _planned(ground: _Ground, dead: tuple[str, ...], known: frozenset[str]) -> C
     return replace(
         case,
         restarted=restarted,
+        moved=moved,
+        shed=shed,
         lost=tuple(
             Loss(
                 Thing("vm", vm.name, vm.uuid),
@@ -209,8 +222,11 @@ def _planned(ground: _Ground, dead: tuple[str, ...], known: frozenset[str]) -> C
     )
 
 
-def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm]) -> Draft:
-    """What the planner would do with the VMs of lost hosts, once these are buried."""
+def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm], *, alone: bool) -> Draft:
+    """What the planner would do with the VMs of lost hosts, once these are buried; `alone`: with these only."""
+    selection = ground.selection
+    if alone:
+        selection = replace(selection, wishes={vm.ref: selection.wishes[vm.ref] for vm in vms})
     by_ref = {
         ref: replace(one, standing=Standing.DEAD, why="lost in the drill") if ref in gone else one
         for ref, one in ground.stands.by_ref.items()
@@ -221,7 +237,7 @@ def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm]) -> Draft:
     draft = Draft()
     plan_starts(
         ground.wanted,
-        ground.selection,
+        selection,
         Stands(by_ref, members),
         ground.state,
         in_doubt=(),

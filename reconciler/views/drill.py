@@ -113,6 +113,11 @@ def _case(page: Page, case: Case, *, verbose: bool) -> None:
         page.line(f"down: {len(case.lost) - most} more (--verbose)", indent=2, hang=4)
     if case.by_part:
         page.line(f"{words.count(case.by_part, 'VM')} down by the loss of a part of them already", indent=2, hang=4)
+    if case.moved:
+        told_moves = words.names([f"{vm} to {host}" for vm, host in case.moved[:_MOST_SHOWN]])
+        page.line(f"moved first, to make room: {told_moves}", indent=2, hang=4)
+    if case.shed:
+        page.line(f"shut down for more important ones: {words.names(case.shed)}", indent=2, hang=4)
     if verbose and case.restarted:
         places: dict[str, list[str]] = {}
         for vm, host in case.restarted:
@@ -184,6 +189,8 @@ def drill_json(pool: str, found: Drill, told: News) -> str:
                 "copy_age_seconds": case.copy_age,
                 "running": case.running,
                 "restarted": [{"vm": vm, "host": host} for vm, host in case.restarted],
+                "moved": [{"vm": vm, "host": host} for vm, host in case.moved],
+                "shut_down": list(case.shed),
                 "down": [
                     {
                         "vm": loss.vm.name,
