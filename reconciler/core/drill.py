@@ -89,6 +89,8 @@ class Drill:
 
     cases: tuple[Case, ...]
     skipped: int = 0
+    down: tuple[str, ...] = ()
+    """Declared members that could not be lost, for they are not there now."""
 
     @property
     def single_points(self) -> tuple[str, ...]:
@@ -172,7 +174,8 @@ def drill(
         left -= cost if len(dead) > 1 and case.planned else 0
         cases[dead] = case
         down[dead] = known | {loss.vm.uuid for loss in case.lost}
-    return Drill(tuple(cases.values()), len(sets) - len(looked))
+    away = () if only else tuple(m.name for m in wanted.members if m.name not in hosts)
+    return Drill(tuple(cases.values()), len(sets) - len(looked), away)
 
 
 def _parts(dead: tuple[str, ...], down: Mapping[tuple[str, ...], frozenset[str]]) -> frozenset[str]:
@@ -356,8 +359,10 @@ def drill_words(found: Drill) -> str:
     bad = [c for c in found.cases if not c.survives]
     if not bad:
         most = max(len(c.hosts) for c in found.cases)
-        what = "any one host" if most == 1 else f"any {most} hosts"
-        return f"the pool survives the loss of {what}"
+        more = " more" if found.down else ""
+        what = f"any one{more} host" if most == 1 else f"any {most}{more} hosts"
+        away = f" ({names(found.down)} {'is' if len(found.down) == 1 else 'are'} not there now)" if found.down else ""
+        return f"the pool survives the loss of {what}{away}"
     single = found.single_points
     if len(single) > 1 and len(single) == sum(len(c.hosts) == 1 for c in found.cases):
         return "the loss of any one host leaves VMs down"

@@ -196,7 +196,8 @@ def parse(words: str) -> tuple[str, str]:
         return kind, ""
     if kind in KINDS and kind != "master" and name:
         return kind, name
-    near = [f"{k}/{words}" for k in ("vm", "host", "sr")] if not slash else get_close_matches(kind, KINDS, 1)
+    alike = get_close_matches(kind, KINDS, 1) or ["vm"]
+    near = [f"{k}/{words}" for k in ("vm", "host", "sr")] if not slash else [f"{alike[0]}/{name}"]
     raise UnknownName(f"{words} is not vm/NAME, host/NAME, sr/NAME or master", near)
 
 

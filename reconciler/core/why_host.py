@@ -138,9 +138,9 @@ def _if_lost(ground: Ground, name: str) -> tuple[str, ...]:
 def _lost_words(case: Case) -> str:
     if case.new_master is None:
         return "if it died now: nobody is left who could be master, and nothing would restart"
-    told = f"if it died now: {count(len(case.restarted), 'VM')} would restart"
+    told = f"if it died now: {count(len(case.restarted), 'VM') if case.restarted else 'no VM'} would restart"
     if case.lost:
-        told += f", and {names(loss.vm.name for loss in case.lost)} would not"
+        told += f", {'and ' if case.restarted else ''}{names(loss.vm.name for loss in case.lost)} would not"
     if case.new_master:
         told += f"; {case.new_master} would become master"
     return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
@@ -63,7 +64,7 @@ def _of(ground: Ground, vm: Vm, state: PoolState, selection: Selection) -> Becau
         told=told,
         waits=ground.before(mine),
         depends=_depends(vm, wish, selection, state),
-        next=ground.next_of(told),
+        next=_next(vm, told, ground, state, selection),
         read_at=ground.read_at,
         live=ground.live,
     )
@@ -159,6 +160,25 @@ def _depends(vm: Vm, wish: VmWish | None, selection: Selection, state: PoolState
     if waiting:
         lines.append(f"{names(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it")
     return tuple(lines)
+
+
+def _next(vm: Vm, told: Sequence[Told], ground: Ground, state: PoolState, selection: Selection) -> str:
+    """What comes next; for a VM that waits for others, what comes next for the first of those that can't run."""
+    seen = {vm.ref}
+    waiting = [(vm.ref, tuple(told))]
+    while waiting:
+        ref, about = waiting.pop(0)
+        wish = selection.wishes.get(ref)
+        for entry in wish.depends_on if wish is not None else ():
+            for other in selection.by_entry.get(entry, ()):
+                one = state.vms[other]
+                theirs = ground.told([Thing("vm", one.name, one.uuid)])
+                if other not in seen and any(t.sort in (Sort.WITHHELD, Sort.UNMET) for t in theirs):
+                    seen.add(other)
+                    waiting.append((other, theirs))
+        if not waiting:
+            return ground.next_of(about)
+    return ""
 
 
 def _host_name(ref: Ref | None, ground: Ground, state: PoolState) -> str:

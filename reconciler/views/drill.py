@@ -47,9 +47,7 @@ def drill_text(
     if sets:
         bad_sets = [c for c in sets if c.lost]
         unsure = sum(not c.sure for c in bad_sets)
-        added = (
-            f"{len(bad_sets)} of them leave more down than their hosts one by one" if bad_sets else "none adds to it"
-        )
+        added = f"{len(bad_sets)} would leave more down than their hosts one by one" if bad_sets else "none adds to it"
         page.line(
             f"{words.count(len(sets), 'set', 'sets')} of several hosts looked at: {added}"
             + (f"; {unsure} of these by a quick look only" if unsure else "")
@@ -61,6 +59,10 @@ def drill_text(
     for finding in told.solved:
         page.line(("solved since the last drill: ", "green"), _finding(finding), hang=2)
     fresh = len(told.fresh) + len(told.open)
+    if fresh and not acknowledge:
+        page.line(f"{words.count(fresh, 'finding')} taken note of: told as news no more.")
+    if told.known:
+        page.line(f"{words.count(len(told.known), 'finding')} acknowledged before.")
     if fresh and acknowledge:
         number = "One of these is" if fresh == 1 else f"{fresh} of these are"
         page.line(f"{number} not acknowledged yet. Mend what you can; what you can live with, take note of:", hang=2)

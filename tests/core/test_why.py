@@ -167,7 +167,7 @@ def test_names_that_nobody_knows_get_near_ones() -> None:
         (lambda: why_vm(known_, "db1"), "vm/db01"),
         (lambda: why_host(known_, "xen2"), "host/xen02"),
         (lambda: why_sr(known_, "san1"), "sr/san-1"),
-        (lambda: parse("vms/web-1"), "vm"),
+        (lambda: parse("vms/web-1"), "vm/web-1"),
         (lambda: parse("web-1"), "vm/web-1"),
     ):
         with pytest.raises(UnknownName) as unknown:

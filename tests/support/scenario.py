@@ -4,6 +4,9 @@ script.txt has one command a line; # begins a comment. What a person does with x
 
     status | plan [-v] [--unattended] [--failback] [--yield=HOST] [--out]
     apply [--unattended] [--failback] [--yield=HOST] | apply --saved
+    drill [--hosts=N] [--acknowledge]
+    why vm/NAME | host/NAME | sr/NAME | master
+    check                         of the saved plan
     attest HOST LIFETIME          xenrec attest manifest.yaml HOST --dead --for LIFETIME (30m, 2h)
     edit OLD => NEW               change the manifest's text
     password WORD                 what XENREC_PASSWORD is from now on
@@ -61,6 +64,7 @@ from reconciler.state.folder import PoolFolder
 from reconciler.views.saved_plan import moved_facts
 from reconciler.views.text import outcome_text, plan_text, progress_line, status_text
 from tests.support.labport import LabPort
+from tests.support.scenario_ask import check_of, drill_of, why_of
 from tests.support.scenario_pool import START, make_lab
 
 OUTSIDE = "desk"
@@ -238,6 +242,13 @@ class Scenario:
                     host, by="op@desk", reason="seen powered off", lifetime=seconds(lifetime)
                 )
                 self.page.append(made if isinstance(made, str) else f"{host} is attested dead for {lifetime}")
+            case ["drill", *options]:
+                self.page.append(drill_of(self._reconciler([]), options))
+            case ["why", what]:
+                self.page.append(why_of(self._reconciler([]), what))
+            case ["check"]:
+                assert self.saved is not None, "check is about a saved plan: plan --out"
+                self.page.append(check_of(self._reconciler([]), self.saved))
             case ["password", word]:
                 self.secret = word
             case ["running"]:
