@@ -13,7 +13,7 @@ ARGS ?=
 N ?= 10000
 FROM ?= 1
 
-.PHONY: help venv rigs demo test soak mutants check format format-check lint types imports generated generate accept clean
+.PHONY: help venv rigs demo test bench real-time soak mutants check format format-check lint types imports generated generate accept clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(READY) ## run the tests; ARGS='tests/state -k lock' picks some, WORKERS=
 
 bench: $(READY) ## numbers of this machine, and how they grow; ARGS=--json for programs, ARGS='--only served' for some
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+real-time: $(READY) ## lose a master in a lab with XAPI's own times: how long until the pool is managed again
+	@$(BIN)/python -m tests.bench.recovery $(ARGS)
 
 soak: $(READY) ## random pools, faults and people on all cores; N=50000 schedules from FROM=1 on
 	@HYPOTHESIS_PROFILE=fresh $(BIN)/python -m pytest -q tests/properties tests/core

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.evidence import Diagnosis, LoginAnswer, Situation, Survey, Verdict
+from reconciler.core.draft import fence_command
+from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Situation, Survey, Verdict
 from reconciler.core.model import PoolState
 from reconciler.core.wanted import Wanted
 from reconciler.core.words import address_host, utc
@@ -63,11 +64,19 @@ def standing(
     if t is None:
         seen = "it is no longer declared, so it can't be watched"
     elif t.login is LoginAnswer.MASTER:
-        seen = "it acts as a master of its own now"
+        seen = "it acts as a master of its own now (one that has just booted gives way in seconds)"
     elif t.login is LoginAnswer.SLAVE:
         seen = f"it answers and follows {t.follows}"
     elif t.answers:
         seen = "it answers, but has not joined the new master"
+    elif t.login is LoginAnswer.REFUSED or t.tcp:
+        seen = "its host is up and its toolstack does not answer: it may come back as a master for a moment"
+    elif t.bmc is BmcPower.ON:
+        seen = (
+            "it does not answer, and its BMC says that power is on: it may be a master of its own where we don't see "
+            f"it. Next: {fence_command(wanted, one.host)}"
+        )
     else:
-        seen = "it has not been seen since"
+        off = "it is off" if t.bmc is BmcPower.OFF else "it has not been seen since"
+        seen = f"{off}. Keep it off until it can reach the network of {one.master}; powered on, it joins by itself"
     return Standing(one, "", f"{one}; {seen}. It must be seen following the new master before this is forgotten")

@@ -99,7 +99,14 @@ def plan_rivals(wanted: Wanted, diagnosis: Diagnosis, realms: Mapping[str, PoolS
         found = fates_of(wanted, diagnosis.ties, loser, winner, realms)
         action = _follow(wanted, diagnosis, loser, winner, found, realms)
         remedy = apply_command(wanted, "--yield", loser)
-        if diagnosis.right is None:
+        if diagnosis.right is not None and _starting(realms.get(loser)) and loser not in yields:
+            draft.hold(
+                _follow(wanted, diagnosis, loser, winner, None, realms),
+                f"{loser} has not finished its start, so what it says of VMs is old; where it reaches {winner} it "
+                "becomes its member by itself in seconds",
+                f"wait half a minute, then: xenrec plan {wanted.argument}; if it still accepts logins: {remedy}",
+            )
+        elif diagnosis.right is None:
             draft.hold(action, "which of them is right can't be told from here, and it is for a person to say", remedy)
         elif loser in yields or (found is not None and not found.running):
             draft.actions.append(action)
@@ -108,6 +115,12 @@ def plan_rivals(wanted: Wanted, diagnosis: Diagnosis, realms: Mapping[str, PoolS
         else:
             draft.hold(action, f"{loser} has VMs of its own, so it gives way only at a person's word", remedy)
     return draft
+
+
+def _starting(theirs: PoolState | None) -> bool:
+    """By its own database it has not enabled itself since its start: it has not yet compared that database with what
+    runs, and looks for another master just now (sheet §2.2, steps 5 to 9; recordings 04, 19)."""
+    return theirs is not None and theirs.master is not None and not theirs.master.enabled
 
 
 def _follow(

@@ -8,15 +8,20 @@ from reconciler.core.plan import Action, Done, Result
 from reconciler.core.port import Json, XapiFailure
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
-from reconciler.execute.bench import Bench, CannotRecord, already, failed, refused
+from reconciler.execute.bench import Bench, CannotRecord, already, because, failed, refused
 from reconciler.execute.desk import LostReply, same_address
-from reconciler.execute.look import look
+from reconciler.execute.look import ask_members, look
 from reconciler.execute.proof import Prover
 from reconciler.execute.rejoin import wait_for
 from reconciler.execute.seats import office, rests
 from reconciler.execute.watching import watch
 
 DESIGNATE = "pool.designate_new_master"
+POLL = 2.0  # s
+SETTLE = 16.0
+"""Seconds after which a member that was told to follow another master has restarted: its fuse burns for up to 12
+(recordings 09 and 11)."""
+_AT_ONCE = frozenset({"HA_IS_ENABLED", "POOL_SECRET_ROTATION_PENDING", "RBAC_PERMISSION_DENIED", "HANDLE_INVALID"})
 
 
 def designate(bench: Bench, prover: Prover, action: Action) -> Done:
@@ -73,8 +78,31 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
         bench.reply(action, DESIGNATE, failure.code)
         _forget(bench)
         told = bench.explain(failure)
-        return failed(action, f"the hand-over was refused: {told.sentence}", told.remedy)
+        moved = "" if refused_at_once(failure.code) else _moved(bench, action, before)
+        why = f"the hand-over was refused: {told.sentence}" + (f"; {moved}" if moved else "")
+        return failed(action, why, told.remedy or f"xenrec plan {bench.wanted.argument}")
     return _watch(bench, prover, action, target, before, None)
+
+
+def refused_at_once(code: str) -> bool:
+    """XAPI refused before it told anybody (sheet §2.8, steps 1 to 3)."""
+    return code.endswith("_IN_PROGRESS") or code in _AT_ONCE
+
+
+def _moved(bench: Bench, action: Action, before: str) -> str:
+    """After a hand-over that XAPI gave up: who was told already to follow the new master. A member that was shows it
+    only when its fuse has burnt (sheet §2.8, step 6), and what is begun there until then hangs."""
+    bench.say(action, f"XAPI gave it up: looking for {SETTLE:.0f} s whether a member was told already")
+    until = bench.port.now() + SETTLE
+    while (left := until - bench.port.now()) > 0:
+        bench.port.wait(min(left, POLL))
+        bench.keep()
+    moved = []
+    for name, seen in ask_members(bench, bench.wanted.members).items():
+        seen.close()
+        if seen.answer is LoginAnswer.SLAVE and not same_address(seen.follows, before):
+            moved.append(f"{name} follows {bench.name_at(seen.follows)} already")
+    return because(moved)
 
 
 def _well(bench: Bench, host: dict[str, Json], target: Member) -> bool:

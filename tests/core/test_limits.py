@@ -307,9 +307,15 @@ OLD = Obligation("xen01", address("xen01"), "xen02", NOW - 60, "run-1")
 @pytest.mark.parametrize(
     ("spec", "settled", "words"),
     [
-        ({"xen02": "master", "xen01": "silent", "xen03": "reaches xen02"}, "", "it has not been seen since"),
+        ({"xen02": "master", "xen01": "silent on", "xen03": "reaches xen02"}, "", "xenrec fence off pool.yaml xen01"),
+        (
+            {"xen02": "master", "xen01": "silent off", "xen03": "reaches xen02"},
+            "",
+            "it is off. Keep it off until it can",
+        ),
+        ({"xen02": "master", "xen01": "silent none", "xen03": "reaches xen02"}, "", "it has not been seen since"),
         ({"xen02": "master", "xen01": "follows xen02", "xen03": "reaches xen02"}, "xen01 follows xen02", ""),
-        ({"xen02": "master", "xen01": "refused", "xen03": "reaches xen02"}, "", "it has not been seen since"),
+        ({"xen02": "master", "xen01": "refused", "xen03": "reaches xen02"}, "", "its host is up and its toolstack"),
         ({"xen02": "master", "xen01": "emergency", "xen03": "reaches xen02"}, "", "has not joined the new master"),
         ({"xen02": "master", "xen01": "master", "xen03": "reaches xen02"}, "", "it acts as a master of its own now"),
         ({"xen02": "master", "xen01": "follows xen03", "xen03": "reaches xen02"}, "", "answers and follows 10.0.0.13"),

@@ -627,6 +627,22 @@ def test_a_hand_over_that_does_not_happen_leaves_the_old_master_acting() -> None
     assert rig.last.master == "10.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("code", "looks"), [("HA_ABORT_NEW_MASTER", True), ("DESIGNATE_NEW_MASTER_IN_PROGRESS", False)]
+)
+def test_a_hand_over_that_xapi_gave_up_may_have_moved_a_member(code: str, looks: bool) -> None:
+    rig = Rig()
+    rig.world.host("xen03").becomes = (rig.world.time + 10, "slave:10.0.0.2")
+    rig.world.fail("pool.designate_new_master", code)
+    began = rig.world.time
+    done = rig.run(DESIGNATE)[DESIGNATE.id]
+    assert done.result is Result.FAILED
+    assert ("xen03 follows xen02 already" in done.why) is looks
+    assert (rig.world.time - began >= 16) is looks
+    assert rig.world.count("pool.designate_new_master") == 1
+    assert done.remedy
+
+
 def test_a_session_that_ended_before_a_hand_over_is_not_a_reason_to_send_it_twice() -> None:
     rig = Rig()
     rig.world.fail("pool.designate_new_master", "SESSION_INVALID", "OpaqueRef:s")
