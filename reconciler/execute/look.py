@@ -11,7 +11,9 @@ from reconciler.core.wanted import Member
 from reconciler.core.words import address_host
 from reconciler.execute.bench import Bench
 
-TCP_DEADLINE = 3.0  # s; a powered-off host on one LAN is told unreachable after about 3 s (recordings/README)
+TCP_DEADLINE = 1.5
+"""Seconds; a lost packet is sent again after 1 s and then after 3 s, so a deadline of 3 s would not see more. A
+powered-off host on one LAN is told unreachable after about 3 s (recordings/README)."""
 LOGIN_DEADLINE = 5.0  # s; a living toolstack answers a login in milliseconds, a wrong password in 2 s (recording 02)
 
 _TRANSPORT = {
