@@ -521,7 +521,9 @@ class Reconciler:
         if not changed or self._last is None or self._last.master is None:
             return False
         lines = [f"xenrec run {self.run}" + (f", commit {self.wanted.commit}" if self.wanted.commit else "")]
-        lines += [f"{d.action.verb} {d.action.target.name}" for d in changed[:100]]
+        lines += [f"{d.action.verb} {d.action.target.name}" + (f": {d.why}" if d.why else "") for d in changed[:100]]
+        if outcome.final is not None and (left := len(outcome.final.withheld) + len(outcome.final.unmet)):
+            lines.append(f"left undone: {left}; xenrec plan says what and why")
         return self._last.post_message("\n".join(lines))
 
     def drop_leases(self) -> tuple[Lease, ...]:

@@ -31,7 +31,7 @@ from reconciler.cli import board, lab_story, main
 from reconciler.cli.common import screen
 from reconciler.cli.lab import start_daemon, wait_ready
 from reconciler.command import Ran, run_command
-from reconciler.core.port import Answer, Ask, FaultKind, Json, TransportFault
+from reconciler.core.port import Json
 from reconciler.lab import Lab, Release, Seed, Timing, served_client
 from reconciler.lab import __main__ as daemon
 from reconciler.lab.control import Control
@@ -42,6 +42,7 @@ from reconciler.outside import Outside
 from reconciler.rooms import operator
 from reconciler.xapi.wire import fetch_fingerprint
 from tests.support.labport import LabPort
+from tests.support.slowport import SlowPort
 
 THREE_AM = 1_795_316_407.0
 """When the labs of the pages start: 2026-11-22 03:00:07 UTC."""
@@ -54,33 +55,6 @@ def load_everything() -> None:
     for found in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
-
-
-class SlowPort(LabPort):
-    """Of a host that can't be reached nothing comes back at all, as with the served lab: it costs the deadline."""
-
-    def _silent(self, address: str) -> bool:
-        host = self.lab.at(address)
-        return host is None or not self.lab.reaches(self.source, host)
-
-    def call(self, address: str, method: str, params: Sequence[Json], *, deadline: float) -> Json:
-        """One call."""
-        if self._silent(address):
-            self.wait(deadline)
-            raise TransportFault(FaultKind.TIMEOUT, f"{address}: no answer in {deadline:g} s", sent=False)
-        return super().call(address, method, params, deadline=deadline)
-
-    def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
-        """All at once."""
-        start, answers, longest = self.lab.now, super().ask_all(asks), 0.0
-        for index, ask in enumerate(asks):
-            fault = answers[index].fault
-            if isinstance(fault, TransportFault) and fault.kind is FaultKind.UNREACHABLE and ask.kind != "agent":
-                silence = TransportFault(FaultKind.TIMEOUT, f"{ask.address}: no answer", sent=False)
-                answers[index] = Answer(None, silence, ask.deadline)
-                longest = max(longest, ask.deadline)
-        self.wait(start + longest - self.lab.now)
-        return answers
 
 
 class _InMemory:

@@ -28,7 +28,10 @@ ONCE = ("pool.emergency_transition_to_master", "pool.designate_new_master")
 """Never sent again."""
 SEEN_THROUGH = ("Async.host.declare_dead",)
 """Sent once more where its task died with the run's session, or was still under way."""
-REFUSED = {"promotion-refused-ha-armed": "each attempt's promotion is refused by XAPI before any effect"}
+REFUSED = {
+    "promotion-refused-ha-armed": "each attempt's promotion is refused by XAPI before any effect",
+    "hand-over-in-progress": "hand-overs are refused by XAPI before any effect while somebody else's goes on",
+}
 
 
 class KilledScenario(Scenario):
