@@ -24,12 +24,3 @@ def test_every_recording_and_situation_has_a_scenario_that_is_there() -> None:
     named = [(row[0], name) for row in (*recordings, *situations) for name in row[-1].split(", ")]
     assert [(what, name) for what, name in named if not (FOLDER / name / "script.txt").exists()] == []
     assert len({name for _, name in named}) >= FEWEST
-
-
-def test_a_scenario_that_plays_a_recording_says_which() -> None:
-    """A README that names a recording must be in its row."""
-    table = {r[0]: r[2].split(", ") for r in rows("Recordings")}
-    for readme in sorted(FOLDER.glob("*/README.md")):
-        first = readme.read_text(encoding="utf-8").splitlines()[0]
-        for number in re.findall(r"\(recording (\d\d)\)", first):
-            assert readme.parent.name in table.get(number, ()), f"{readme.parent.name} plays recording {number}"

@@ -6,7 +6,9 @@ import random
 from dataclasses import replace
 
 from reconciler.core.wanted import (
+    Account,
     Brake,
+    Connection,
     Failback,
     Level,
     MasterWish,
@@ -59,8 +61,15 @@ def random_wanted(lab: Lab, seed: int) -> Wanted:
         policy=policy,
         master=master if rng.random() < 0.85 else None,
         storage=StorageWish(default_sr=rng.choice((None, None, "san-1"))),
+        connection=_connection(wanted.connection, seed),
         vms=_wishes(rng, wanted, hosts, lab),
     )
+
+
+def _connection(connection: Connection, seed: int) -> Connection:
+    """Now and then with an account of its own for local sessions."""
+    apart = random.Random(f"local {seed}").random() < 0.2
+    return replace(connection, local=Account("root", connection.password) if apart else None)
 
 
 def _wishes(rng: random.Random, wanted: Wanted, hosts: list[str], lab: Lab) -> tuple[VmWish, ...]:
