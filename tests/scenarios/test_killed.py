@@ -118,7 +118,8 @@ def test_killed(name: str, tmp_path: Path) -> None:
         runs, left, masters = told.ending()
         assert runs >= wished[0], where  # the applies afterwards may find more that can be started
         assert left <= wished[1], where
-        assert masters == wished[2], where
+        # More time has passed: one of two masters that was giving way has done so by now.
+        assert masters == wished[2] or masters == 1 < wished[2], where
         for call, times in told.sent.items():
             more = ATTEMPTS if name in REFUSED else 1 if call[0] in SEEN_THROUGH else 0
             assert times <= max(1, whole.sent[call]) + more, (where, call)
