@@ -37,12 +37,26 @@ class AgentRunner(Protocol):
         ...
 
 
-class Outside:
-    """Port over the real world (core.port.Port). `run_agent` comes from the fencing edge."""
+class ProbeRunner(Protocol):
+    """fencing.probe.run_probe: `deadline` in seconds; raises FileNotFoundError if there is no such program."""
 
-    def __init__(self, trust: Trust, run_agent: AgentRunner) -> None:
+    def __call__(self, argv: Sequence[str], /, *, deadline: float) -> AgentRun:
+        """Run it."""
+        ...
+
+
+def no_probe(argv: Sequence[str], /, *, deadline: float) -> AgentRun:
+    """For a port that asks no probes."""
+    raise FileNotFoundError(f"probe {argv[0] if argv else '(none)'}: nothing here runs probes")
+
+
+class Outside:
+    """Port over the real world (core.port.Port). `run_agent` and `run_probe` come from the fencing edge."""
+
+    def __init__(self, trust: Trust, run_agent: AgentRunner, run_probe: ProbeRunner = no_probe) -> None:
         self._xapi = Xapi(trust)
         self._run_agent = run_agent
+        self._run_probe = run_probe
 
     def now(self) -> float:
         """UTC seconds since the epoch."""
@@ -97,6 +111,11 @@ class Outside:
             except (OSError, ValueError) as error:
                 text = f"fence agent {ask.agent}: cannot be run: {error}"
                 raise TransportFault(FaultKind.PROTOCOL, text, sent=False) from None
+        if ask.kind == "probe":
+            try:
+                return self._run_probe(ask.argv, deadline=ask.deadline)
+            except OSError as error:
+                raise TransportFault(FaultKind.PROTOCOL, str(error), sent=False) from None
         raise ValueError(f"no such kind of question: {ask.kind}")
 
 

@@ -25,7 +25,7 @@ from reconciler.core.evidence import (
     Testimony,
     Verdict,
 )
-from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back
+from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back, upkeep_once
 from reconciler.core.judge import uuid_of
 from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import Pause, freeze_of
@@ -137,6 +137,8 @@ class Reconciler:
             local_credentials=self._local_credentials,
             fence_options=self._fence_options,
             known_lost=self._known_lost(),
+            probe=self.wanted.probe_of,
+            probe_deadline=self.wanted.policy.metadata.probe_timeout,
         )
 
     def _local_credentials(self) -> tuple[str, str] | None:
@@ -440,7 +442,8 @@ class Reconciler:
     def _next(self, approval: Approval, done: Iterable[Done]) -> Plan:
         """Look and plan again, within what was approved and without what failed in this run."""
         fresh = self.plan_of(self.observe())
-        fresh = hold_back(fresh, _failures(done))
+        done = tuple(done)
+        fresh = upkeep_once(hold_back(fresh, _failures(done)), done)
         if approval.approved is None:
             return fresh
         limited = ceiling(fresh, approval.approved)

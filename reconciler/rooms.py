@@ -29,6 +29,7 @@ from reconciler.execute.faults import explain
 from reconciler.execute.lease import LeaseBusy
 from reconciler.execute.needs import Progress
 from reconciler.fencing.agents import run_agent
+from reconciler.fencing.probe import run_probe
 from reconciler.manifest import Loaded, ManifestError, Problem, Severity, load_file, load_folder, load_many
 from reconciler.manifest import schema as schemas
 from reconciler.manifest.export import export_yaml
@@ -177,7 +178,7 @@ def open_pool(
 
     return Reconciler(
         wanted,
-        Outside(trust, run_agent),
+        Outside(trust, run_agent, run_probe),
         PoolFolder(state or state_dir(), wanted.name),
         secret,
         new_run(),

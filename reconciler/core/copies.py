@@ -6,6 +6,7 @@ XAPI confirmed, XAPI's own backups, and the word of a probe.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -38,12 +39,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """A host has a copy of the database as it was at `at` (UTC seconds) or later, given under the master `master` (a
-    host's uuid). `assumed`: the call failed for another host, and XAPI names only one that failed."""
+    """The host of that uuid has a copy of the database as it was at `at` (UTC seconds) or later. `assumed`: the call
+    failed for another host, and XAPI names only one that failed."""
 
     host: str
     at: float
-    master: str
     assumed: bool = False
 
 
@@ -66,6 +66,9 @@ class CopyMemory:
     changes: tuple[Change, ...] = ()
     refreshed: tuple[Refreshed, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    failed: float | None = None
+    """When the last refresh failed (UTC seconds), for another reason than a host that is down; None: it did not. What
+    keeps it from working keeps XAPI's own backups from working, too."""
 
     def of(self, host: str) -> Refreshed | None:
         """The last refresh of the host of that uuid."""
@@ -74,7 +77,7 @@ class CopyMemory:
     def with_refreshed(self, fresh: tuple[Refreshed, ...]) -> CopyMemory:
         """With these in the place of older ones."""
         named = {r.host for r in fresh}
-        return replace(self, refreshed=(*(r for r in self.refreshed if r.host not in named), *fresh))
+        return replace(self, refreshed=(*(r for r in self.refreshed if r.host not in named), *fresh), failed=None)
 
 
 NOTHING = CopyMemory()
@@ -138,6 +141,7 @@ class Basis(StrEnum):
     REFRESH = "refresh"
     ASSUMED = "assumed"  # a refresh that failed for another host
     BACKUPS = "backups"  # XAPI's own, by its default
+    FAILED = "failed"  # not even those: a refresh failed since
     NOTHING = "nothing"  # not even those: it was out of the master's reach
 
 
@@ -169,6 +173,8 @@ class Copy:
                 return f"of {utc(self.low)} or later (refreshed by xenrec while another host was down)"
             case Basis.BACKUPS:
                 return f"of {utc(self.low)} or later, if XAPI's own backups work (one per 5 min and member)"
+            case Basis.FAILED:
+                return f"perhaps of {utc(self.low)}: a refresh has failed since, so XAPI's own backups may fail, too"
             case Basis.NOTHING:
                 return f"perhaps of {utc(self.low)}: it was out of the master's reach, and no refresh is known since"
 
@@ -195,6 +201,9 @@ def copy_of(member: str, host: str | None, known: PoolState, memory: CopyMemory,
             doubt = f"XAPI confirmed a refresh at {utc(fresh.at)}, and the probe tells of an older copy: it is believed"
         return Copy(member, low, min(now, told.at + PROBE_MARGIN), Basis.PROBE, low, generation, doubt)
     proved = fresh.at if fresh is not None and not fresh.assumed else None
+    if memory.failed is not None and (fresh is None or memory.failed > fresh.at):
+        low = fresh.at if fresh is not None else min(by_backups, memory.failed - round_takes)
+        return Copy(member, low, now, Basis.FAILED, proved, generation, doubt)
     if fresh is not None and fresh.at >= by_backups:
         basis = Basis.ASSUMED if fresh.assumed else Basis.REFRESH
         return Copy(member, fresh.at, now, basis, proved, generation, doubt)
@@ -209,6 +218,7 @@ def age_words(copy: Copy, now: float) -> str:
         Basis.REFRESH: f"refreshed at {utc(copy.low)}",
         Basis.ASSUMED: f"refreshed at {utc(copy.low)} while another host was down, which XAPI does not confirm",
         Basis.BACKUPS: "by XAPI's own backups, one per 5 min and member",
+        Basis.FAILED: "a refresh has failed since, so XAPI's own backups may fail, too",
         Basis.NOTHING: "it was out of the master's reach, and no refresh is known since",
     }[copy.basis]
     return f"the changes of the last {span} ({how})"
@@ -224,12 +234,12 @@ class Spell:
     end: float
 
 
-def spells(uuid: str, now_at: str | None, memory: CopyMemory, *, until: float) -> list[Spell]:
-    """What copies of different times may say of a VM, the oldest first. Spans of two spells overlap by the time between
-    the two looks that saw the change."""
+def spells(now_at: str | None, changes: Sequence[Change], *, until: float) -> list[Spell]:
+    """What copies of different times may say of the VM that these are the changes of, the oldest first. Spans of two
+    spells overlap by the time between the two looks that saw the change."""
     found: list[Spell] = []
     begin = float("-inf")
-    for change in (c for c in memory.changes if c.uuid == uuid):
+    for change in changes:
         found.append(Spell(change.was, begin, change.seen))
         begin = change.after
     found.append(Spell(now_at, begin, max(until, begin) + 1.0))

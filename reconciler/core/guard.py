@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.draft import Draft, apply_command
@@ -209,17 +210,28 @@ def ceiling(fresh: Plan, approved: Plan) -> Plan:
         for a in fresh.actions
         if _key(a) not in allowed and (str(a.verb), a.target.name) not in allowed and a.level > Level.OBSERVE
     }
-    left = _without(fresh, beyond)
     # Nobody who approves a plan has refused a refresh that only became due since: it is left to the next run.
+    return _upkeep_later(_without(fresh, beyond))
+
+
+def _upkeep_later(plan: Plan) -> Plan:
+    """The same with upkeep that is withheld left to the next run: nothing is blamed for it."""
     later = tuple(
         Kept(w.action.target, f"{words(w.action)} is left to the next run: {w.why}")
-        for w in left.withheld
+        for w in plan.withheld
         if w.action.verb in UPKEEP
     )
     if not later:
-        return left
-    held = tuple(w for w in left.withheld if w.action.verb not in UPKEEP)
-    return replace(left, withheld=held, kept=left.kept + later)
+        return plan
+    held = tuple(w for w in plan.withheld if w.action.verb not in UPKEEP)
+    return replace(plan, withheld=held, kept=plan.kept + later)
+
+
+def upkeep_once(fresh: Plan, done: Iterable[Done]) -> Plan:
+    """`fresh` without upkeep that this run did twice already: where VMs move all the time it would never rest."""
+    times = Counter(d.action.id for d in done if d.action.verb in UPKEEP and d.result is Result.DONE)
+    again = {a.id: ("this run did it twice already", "") for a in fresh.actions if times[a.id] >= 2}
+    return _upkeep_later(_without(fresh, again)) if again else fresh
 
 
 def apply_again(plan: Plan) -> str:

@@ -232,6 +232,8 @@ class Plan:
     """It was made with the word that the hand-over waits for: apply needs it, too."""
     yields: tuple[str, ...] = ()
     """Hosts of which a person said that they give way (--yield): apply needs it, too."""
+    forewarning: str = ""
+    """Of a managed pool: what the loss of its master now would cost, and how that is known."""
     reminders: tuple[str, ...] = ()
     """Those of the notes that outlive runs: open obligations, pauses, freeze windows, other runs."""
 

@@ -21,6 +21,7 @@ from reconciler.core.regain import forecast_pool, plan_regain
 from reconciler.core.restore import Restore, plan_restore
 from reconciler.core.rights import cannot_ask
 from reconciler.core.rivals import plan_rivals
+from reconciler.core.succession import succession
 from reconciler.core.unsettled import Unsettled
 from reconciler.core.untangle import plan_tangle
 from reconciler.core.upkeep import plan_refresh
@@ -117,7 +118,7 @@ def _managed(
     draft.actions[:] = _ordered(draft.actions)  # as they will be done, so that --max-actions cuts the last ones
     wishes = _wishes(restore, state)
     allowance = restrain(wanted, draft, allowance, state=state, wishes=wishes, brake=brake, now=plan.made_at)
-    _refresh(wanted, restore, state, allowance, memory, plan.made_at)
+    upkeep, forewarning = _refresh(wanted, survey, plan, restore, state, allowance, memory)
     declared = {uuid: str(wish.state) for uuid, wish in wishes.items()}
     draft.notes.extend(others_words(state, declared))
     _, unknown_grace = grace_left(wanted, state, plan.made_at)
@@ -138,6 +139,8 @@ def _managed(
                 bool(first.actions) if restore.relieved else len(stages),
                 Stage(office, tuple(handover), forecast=forecast),
             )
+    if upkeep and (first.actions or not restore.regain):
+        stages.append(Stage("refresh", upkeep, forecast=bool(restore.regain)))
     return replace(
         plan,
         stages=tuple(stages),
@@ -147,23 +150,35 @@ def _managed(
         notes=plan.notes + tuple(draft.notes),
         differences=restore.differences,
         last_known_at=state.read_at if restore.regain else None,
+        forewarning=forewarning,
     )
 
 
 def _refresh(
-    wanted: Wanted, restore: Restore, state: PoolState, allowance: Allowance, memory: CopyMemory | None, now: float
-) -> None:
-    """Add the refresh that is due, after all else but a hand-over, which refreshes by itself (sheet §2.8). One that may
-    not be done now is nobody's wish unmet, so it is told and not withheld."""
-    if memory is None:
-        return
-    draft = restore.draft
-    due = plan_refresh(wanted, restore.stands, state, draft, memory, now)
+    wanted: Wanted,
+    survey: Survey,
+    plan: Plan,
+    restore: Restore,
+    state: PoolState,
+    allowance: Allowance,
+    memory: CopyMemory | None,
+) -> tuple[tuple[Action, ...], str]:
+    """The refresh that is due, and what the loss of the master would cost now. A stage of its own, so that the look
+    before it sees what it copies. One that may not be done now is nobody's wish unmet: it is told and not withheld."""
+    master = plan.diagnosis.master
+    if memory is None or master is None:
+        return (), ""
+    now = plan.made_at
+    heirs = succession(wanted, survey, plan.diagnosis, [master], known=state, memory=memory, incident=None, now=now)
+    # What a probe says a refresh can't mend, so it makes none due: else it would be done again and again.
+    unasked = replace(survey, testimonies=tuple(replace(t, copy=None) for t in survey.testimonies))
+    known = succession(wanted, unasked, plan.diagnosis, [master], known=state, memory=memory, incident=None, now=now)
+    due = plan_refresh(wanted, restore.stands, state, restore.draft, memory, known, now)
     restrain(wanted, due, allowance, state=state, wishes={}, brake="", now=now)
-    draft.actions.extend(due.actions)
-    draft.kept.extend(due.kept)
+    restore.draft.kept.extend(due.kept)
     for held in due.withheld:
-        draft.keep(held.action.target, f"a refresh of the members' copies of its database waits: {held.why}")
+        restore.draft.keep(held.action.target, f"a refresh of the members' copies of its database waits: {held.why}")
+    return tuple(due.actions), "" if state.pool.ha_enabled else heirs.forewarning(wanted, master, now)
 
 
 def _lost(
@@ -177,10 +192,19 @@ def _lost(
 ) -> Plan:
     if plan.diagnosis.situation is Situation.TANGLED:
         regain = plan_tangle(
-            wanted, survey, plan.diagnosis, known=last_known, incident=incident, yields=allowance.yields
+            wanted,
+            survey,
+            plan.diagnosis,
+            known=last_known,
+            incident=incident,
+            yields=allowance.yields,
+            memory=memory,
+            now=plan.made_at,
         )
     else:
-        regain = plan_regain(wanted, survey, plan.diagnosis, known=last_known, incident=incident)
+        regain = plan_regain(
+            wanted, survey, plan.diagnosis, known=last_known, incident=incident, memory=memory, now=plan.made_at
+        )
     draft = regain.draft
     allowance = restrain(wanted, draft, allowance, state=None, wishes={}, brake="", now=plan.made_at, known=last_known)
     notes = plan.notes + tuple(draft.notes)
@@ -204,13 +228,15 @@ def _lost(
         brake="",
         now=plan.made_at,
     )
-    _refresh(wanted, later, state, allowance, memory, plan.made_at)
+    upkeep, _ = _refresh(wanted, seen, replace(plan, diagnosis=told_by), later, state, allowance, memory)
     plan = replace(plan, last_known_at=last_known.read_at)
     if not draft.actions:
         return replace(plan, notes=notes + _coming(later.draft, last_known))
     stages = [Stage("regain", tuple(draft.actions))]
     if later.draft.actions:
         stages.append(Stage("restore", _ordered(later.draft.actions), forecast=True))
+    if upkeep:
+        stages.append(Stage("refresh", upkeep, forecast=True))
     return replace(
         plan,
         stages=tuple(stages),
@@ -247,7 +273,6 @@ _RANK = {
     Verb.DISABLE_HOST: 1,
     Verb.ENABLE_HOST: 1,
     Verb.END_MAINTENANCE: 7,
-    Verb.SYNC_DATABASE: 8,
 }
 
 

@@ -74,7 +74,8 @@ class AgentRun:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One question of a parallel round. `kind`: "xapi" uses address, method, params; "tcp" address, port; "http" url,
-    answered by the status of one GET; "agent" agent, options (the action is among them). `deadline` in seconds."""
+    answered by the status of one GET; "agent" agent, options (the action is among them); "probe" argv,
+    answered by an AgentRun. `deadline` in seconds."""
 
     kind: str
     deadline: float
@@ -84,6 +85,7 @@ class Ask:
     """Not shown: a login's hold the password, and the others a session."""
     port: int = 443
     url: str = ""
+    argv: tuple[str, ...] = ()
     agent: str = ""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, look_and_attest
 from reconciler.core.evidence import (
     BmcPower,
@@ -22,12 +23,9 @@ from reconciler.core.masterless import candidate_vanished, may_be_master
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
+from reconciler.core.succession import ranked, succession, too_many
 from reconciler.core.wanted import Member, Wanted
-from reconciler.core.words import address_host, utc
-
-BACKUP_MINUTES = 5
-"""A master gives its database to one member after the other, so long apart (sheet §2.7); what the hosts then run and
-the copy doesn't know is killed (recording 08)."""
+from reconciler.core.words import utc
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,6 @@ def _pool(wanted: Wanted, known: PoolState | None) -> Thing:
     return Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else ""))
 
 
-def same_host(follows: str, member: Member) -> bool:
-    """Whether an address as XAPI tells it is that member's."""
-    return address_host(follows) == address_host(member.address)
-
-
 def plan_regain(
     wanted: Wanted,
     survey: Survey,
@@ -60,10 +53,13 @@ def plan_regain(
     *,
     known: PoolState | None,
     incident: Incident | None,
+    memory: CopyMemory | None = None,
+    now: float = 0.0,
 ) -> Regain:
     """FENCE, PROMOTE and RECOVER_MEMBERS when the master is lost; AWAIT_MASTER when a promotion was already sent.
 
     Each withheld step has its reason; a promotion rests on a certificate for the lost master, always.
+    `memory` is what is known of the members' copies of the database, `now` in UTC seconds.
     """
     draft = Draft()
     if diagnosis.situation is Situation.BOOTING and incident is not None:
@@ -72,9 +68,10 @@ def plan_regain(
         return Regain(draft)
     lost = wanted.member(diagnosis.lost_master)
     assert lost is not None
-    candidate, passed = candidate_for(wanted, survey, lost, incident)
-    draft.notes.extend(passed)
-    if candidate is None:
+    heirs = succession(wanted, survey, diagnosis, [lost.name], known=known, memory=memory, incident=incident, now=now)
+    draft.notes.extend(heirs.passed)
+    candidate = heirs.first.member if heirs.first is not None else None
+    if candidate is None or heirs.first is None:
         if barred := _barred(wanted, survey, lost):
             why, remedy = _barred_words(wanted, survey, barred)
             draft.hold(_promote(wanted, lost, barred, known, None), why, remedy)
@@ -84,7 +81,7 @@ def plan_regain(
     judged = diagnosis.of(lost.name)
     assert judged is not None
     dubious = [t for t in survey.testimonies if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)]
-    promote = _promote(wanted, lost, candidate, known, incident)
+    promote = _promote(wanted, lost, candidate, known, incident, heirs.why(wanted))
     if known is not None and known.pool.ha_enabled:
         draft.hold(
             promote,
@@ -109,7 +106,11 @@ def plan_regain(
                 look_and_attest(wanted, name),
             )
             return Regain(draft, candidate, lost)
-    draft.notes.append(copy_words(wanted, candidate))
+    draft.notes.extend(heirs.notes(known, len(wanted.members)))
+    why, remedy = too_many(wanted, heirs.first)
+    if why:
+        draft.hold(promote, why, remedy)
+        return Regain(draft, candidate, lost)
     recover = Action(
         Verb.RECOVER_MEMBERS,
         _pool(wanted, known),
@@ -143,20 +144,18 @@ def plan_regain(
     return Regain(draft, candidate, lost)
 
 
-def copy_words(wanted: Wanted, candidate: Member) -> str:
-    """How old the database of a promoted member may be, and what that means."""
-    oldest = BACKUP_MINUTES * max(1, len(wanted.members) - 1)
-    return (
-        f"{candidate.name} becomes master with its own copy of the database, which may be up to {oldest} min old: a VM "
-        "that was created or moved since then may be killed when the hosts come back to it"
-    )
-
-
 def _promote(
-    wanted: Wanted, lost: Member, candidate: Member, known: PoolState | None, incident: Incident | None
+    wanted: Wanted,
+    lost: Member,
+    candidate: Member,
+    known: PoolState | None,
+    incident: Incident | None,
+    rather: str = "",
 ) -> Action:
     why = f"{lost.name} is lost and the pool has no master"
-    if wanted.master and candidate.name in (wanted.master.host, *wanted.master.successors):
+    if rather:
+        why += f"; {rather}"
+    elif wanted.master and candidate.name in (wanted.master.host, *wanted.master.successors):
         why += f"; {candidate.name} is next in master.host and master.successors"
     if incident is not None and incident.candidate == candidate.name:
         why += f"; the promotion sent at {utc(incident.sent_at)} never took effect"
@@ -181,51 +180,15 @@ def _unfenceable(lost: Member, judged: Judged, t: Testimony, voided: Certificate
     return ""
 
 
-def candidate_for(
-    wanted: Wanted, survey: Survey, lost: Member, incident: Incident | None
-) -> tuple[Member | None, list[str]]:
-    """The member to promote: the one of an earlier promotion of this incident, else in the manifest's order. One that
-    follows another member is passed over: whether it heard of a promotion could not be told from whom it follows."""
-    wish = wanted.master
-    order = [*((wish.host, *wish.successors) if wish else ()), *(m.name for m in wanted.members)]
-    if incident is not None:
-        pinned = survey.of(incident.candidate)
-        if pinned is not None and pinned.answers:
-            order = [incident.candidate]
-    passed: list[str] = []
-    direct = any(t.follows and same_host(t.follows, lost) for t in survey.testimonies)
-    for name in dict.fromkeys(order):
-        member, t = wanted.member(name), survey.of(name)
-        if member is None or t is None or name == lost.name:
-            continue
-        if not t.answers:
-            passed.append(f"{name} was passed over as new master: it does not answer")
-        elif no_local_session(t):
-            passed.append(f"{name} was passed over as new master: {_no_session(t)}")
-        elif member.state == "maintenance":
-            passed.append(f"{name} was passed over as new master: it is declared in maintenance")
-        elif direct and t.follows and not same_host(t.follows, lost):
-            passed.append(f"{name} was passed over as new master: it follows {t.follows}, and not {lost.name}")
-        elif t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
-            return member, passed
-    return None, passed
-
-
 def _barred(wanted: Wanted, survey: Survey, lost: Member) -> Member | None:
     """The first member that could be promoted but for our account."""
-    wish = wanted.master
-    order = [*((wish.host, *wish.successors) if wish else ()), *(m.name for m in wanted.members)]
-    for name in dict.fromkeys(order):
+    for name in ranked(wanted):
         member, t = wanted.member(name), survey.of(name)
         if member is None or t is None or name == lost.name or member.state == "maintenance":
             continue
         if no_local_session(t):
             return member
     return None
-
-
-def _no_session(t: Testimony) -> str:
-    return "it rejects our local login" if t.local_login is False else "it was not asked for a local session"
 
 
 def _barred_words(wanted: Wanted, survey: Survey, barred: Member) -> tuple[str, str]:

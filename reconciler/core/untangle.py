@@ -8,13 +8,15 @@ circle by emergency_transition_to_master; pool.recover_slaves then brings those 
 
 from __future__ import annotations
 
+from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, apply_command, fence_command, look_and_attest
 from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, Verdict
 from reconciler.core.judge import uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
-from reconciler.core.regain import Regain, candidate_for, copy_words, host_thing
+from reconciler.core.regain import Regain, host_thing
 from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
+from reconciler.core.succession import succession, too_many
 from reconciler.core.ties import End, roots
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import address_host, names, utc
@@ -30,14 +32,15 @@ def plan_tangle(
     known: PoolState | None,
     incident: Incident | None,
     yields: frozenset[str] = frozenset(),
+    memory: CopyMemory | None = None,
+    now: float = 0.0,
 ) -> Regain:
     """PROMOTE of the host that was master last, and RECOVER_MEMBERS; withheld while any member may be a master.
 
     Of several dead hosts that members follow each may have been master last: `yields` are those of which a person said
     that they were not.
     """
-    draft = Draft()
-    regain = Regain(draft)
+    regain = Regain(draft := Draft())
     last, told = _last_master(wanted, known)
     followed = [wanted.member(x) for x, end in roots(diagnosis.ties).items() if end is End.SILENT]
     left = [m for m in followed if m is not None and m.name not in yields]
@@ -49,9 +52,13 @@ def plan_tangle(
     silent = [t.name for t in survey.testimonies if t.login not in _MEMBERS]
     dead = [n for n in silent if (j := diagnosis.of(n)) is not None and j.verdict is Verdict.DEAD]
     candidate: Member | None = last
+    too = ("", "")
     if last.name in dead:
-        candidate, passed = candidate_for(wanted, survey, last, incident)
-        draft.notes.extend(passed)
+        heirs = succession(
+            wanted, survey, diagnosis, [last.name], known=known, memory=memory, incident=incident, now=now
+        )
+        draft.notes += [*heirs.passed, *heirs.notes(known, len(wanted.members))]
+        candidate, too = (heirs.first.member, too_many(wanted, heirs.first)) if heirs.first else (None, too)
     if candidate is None:
         draft.notes.append("no member that answers can be promoted: its local login must work")
         return regain
@@ -102,9 +109,9 @@ def plan_tangle(
         account = wanted.connection.local_account.username
         why = f"{candidate.name} gave no local session to {account}, and a promotion needs one"
         remedy = local_remedy(wanted) if t.local_login is False else RUN_ELSEWHERE
+    elif too[0]:
+        why, remedy = too
     else:
-        if candidate is not last:
-            draft.notes.append(copy_words(wanted, candidate))
         recover = Action(
             Verb.RECOVER_MEMBERS,
             Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else "")),

@@ -7,6 +7,7 @@ from reconciler.core.draft import Draft
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.standing import Stand, Standing, Stands
+from reconciler.core.succession import Succession
 from reconciler.core.wanted import Wanted
 from reconciler.core.words import count, lasting, names, utc
 
@@ -15,15 +16,22 @@ _MOVES_VMS = (Verb.DECLARE_DEAD, Verb.START, Verb.RESUME, Verb.MIGRATE)
 
 
 def plan_refresh(
-    wanted: Wanted, stands: Stands, state: PoolState, draft: Draft, memory: CopyMemory, now: float
+    wanted: Wanted,
+    stands: Stands,
+    state: PoolState,
+    draft: Draft,
+    memory: CopyMemory,
+    heirs: Succession,
+    now: float,
 ) -> Draft:
     """The refresh that is due, as the one action of a draft of its own, or why there is none (nothing is said where the
-    manifest asks for none). `draft` holds what the run does before it.
+    manifest asks for none). `draft` holds what the run does before it, `heirs` who would be promoted if the master were
+    lost now.
 
     Not while HA is on, for then XAPI writes the database to the heartbeat disk and to no member
     (xapi_pool.ml:sync_database); nor while the master takes a host that does not answer for living, for the call waits
-    for that host up to two minutes (recording 06: 78 s). After starts that is worth waiting for, beside a host that is
-    proved dead: the living have their copies at once.
+    for that host up to two minutes (recording 06: 78 s). Where copies are wrong that is worth waiting for, beside a
+    host that is proved dead: the living have their copies at once.
     """
     found = Draft()
     every = wanted.policy.metadata.refresh_every
@@ -36,13 +44,13 @@ def plan_refresh(
         return found
     reached = [s for s in others if _reached(s)]
     silent = [s.thing.name for s in others if not _reached(s)]
-    moving = any(a.verb in _MOVES_VMS for a in draft.actions)
-    unnoticed = [
-        s.thing.name for s in others if not _reached(s) and s.host.live and not (moving and s.standing is Standing.DEAD)
-    ]
+    moving = [a for a in draft.actions if a.verb in _MOVES_VMS]
+    wrong = sorted({one.vm.name for option in heirs.options for one in option.toll.counted})
+    waits = [s for s in others if not _reached(s) and s.host.live]
+    unnoticed = [s.thing.name for s in waits if not ((moving or wrong) and s.standing is Standing.DEAD)]
     if not reached:
         return found
-    why = _due(wanted, state, reached, draft, memory, now, every)
+    why = _due(reached, moving, wrong, memory, now, every)
     if not why:
         found.keep(pool, f"the members' copies of its database were refreshed less than {lasting(every)} ago")
         return found
@@ -71,10 +79,9 @@ def _reached(one: Stand) -> bool:
 
 
 def _due(
-    wanted: Wanted, state: PoolState, reached: list[Stand], draft: Draft, memory: CopyMemory, now: float, every: float
+    reached: list[Stand], moving: list[Action], wrong: list[str], memory: CopyMemory, now: float, every: float
 ) -> str:
     """Why a refresh is due, "" while it is not."""
-    moving = [a for a in draft.actions if a.verb in _MOVES_VMS]
     if moving:
         starts = sum(a.verb is not Verb.DECLARE_DEAD for a in moving)
         what = (
@@ -85,11 +92,10 @@ def _due(
     unknown = [s.thing.name for s in reached if known[s.host.uuid] is None]
     if unknown:
         return f"no refresh of {names(unknown)} is known"
-    fresh = [r for r in known.values() if r is not None]
-    master = state.master.uuid if state.master else ""
-    if any(r.master != master for r in fresh) and state.master is not None:
-        return f"{state.master.name} has become master since the last one"
-    oldest = min(r.at for r in fresh)
+    if wrong:
+        verb = "has" if len(wrong) == 1 else "have"
+        return f"{names(wrong)} {verb} moved since the last one, and an older copy, promoted, kills VMs that moved"
+    oldest = min(r.at for r in known.values() if r is not None)
     if now - oldest >= every or oldest > now:
         return f"the last one was at {utc(oldest)}, and policy.metadata.refreshEvery is {lasting(every)}"
     return ""

@@ -333,6 +333,14 @@ class Wanted:
         path = shlex.quote(self.source.partition(":")[2] or ".")
         return f"{path} --repo {shlex.quote(self.repo or 'REPOSITORY')} --revision {self.commit[:12]}"
 
+    def probe_of(self, member: Member) -> tuple[str, ...]:
+        """The command that tells how old a member's copy of the pool database is; () where none is declared."""
+        told = {"{name}": member.name, "{address}": member.address}
+        argv = list(member.probe or self.policy.metadata.probe)
+        for word, value in told.items():
+            argv = [argv[0], *(argument.replace(word, value) for argument in argv[1:])] if argv else []
+        return tuple(argv)
+
     def member(self, name: str) -> Member | None:
         """The member of that name."""
         return next((m for m in self.members if m.name == name), None)

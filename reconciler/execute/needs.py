@@ -93,6 +93,10 @@ class Store(Protocol):
         """Remember which hosts have a copy of the pool database of when."""
         ...
 
+    def refresh_failed(self, at: float) -> None:
+        """Remember that the members' copies could not be refreshed at `at` (UTC seconds)."""
+        ...
+
     def void_certificate(self, certificate: Certificate, why: str) -> None:
         """The host showed a sign of life: the certificate proves nothing any more."""
         ...

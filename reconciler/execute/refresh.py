@@ -51,9 +51,9 @@ def refresh(bench: Bench, action: Action) -> Done:
         return unknown(action, f"{lost}; no copy counts as refreshed", "run again: a refresh may be repeated")
     except XapiFailure as failure:
         bench.reply(action, SYNC, failure.code)
-        return _in_part(bench, action, failure, now, master, others, at)
+        return _in_part(bench, action, failure, now, others, at)
     bench.reply(action, SYNC, "accepted")
-    _remember(bench, others.values(), master, at, assumed=False)
+    _remember(bench, others.values(), at, assumed=False)
     return done(action, f"{_names(others.values())} {'has' if len(others) == 1 else 'have'} a copy of now")
 
 
@@ -62,7 +62,6 @@ def _in_part(
     action: Action,
     failure: XapiFailure,
     now: Office,
-    master: dict[str, Json],
     others: dict[str, dict[str, Json]],
     at: float,
 ) -> Done:
@@ -72,8 +71,10 @@ def _in_part(
     dead = _dead(bench, now)
     up = [h for h in others.values() if now.is_live(h) and h.get("uuid") not in dead]
     if failure.code not in DOWN or named is None or named in up or not up:
+        with bench.recording("the refresh that failed"):
+            bench.store.refresh_failed(at)
         return failed(action, f"{told.sentence}; no copy counts as refreshed", told.remedy)
-    _remember(bench, up, master, at, assumed=True)
+    _remember(bench, up, at, assumed=True)
     down = [h for h in others.values() if h not in up]
     verb = "is" if len(down) == 1 else "are"
     return done(
@@ -106,11 +107,8 @@ def _hanging(bench: Bench, now: Office) -> list[str]:
     return found
 
 
-def _remember(
-    bench: Bench, hosts: Iterable[dict[str, Json]], master: dict[str, Json], at: float, *, assumed: bool
-) -> None:
-    by = str(master.get("uuid", ""))
-    fresh = tuple(Refreshed(str(h.get("uuid", "")), at, by, assumed) for h in hosts)
+def _remember(bench: Bench, hosts: Iterable[dict[str, Json]], at: float, *, assumed: bool) -> None:
+    fresh = tuple(Refreshed(str(h.get("uuid", "")), at, assumed) for h in hosts)
     with bench.recording("the refresh"):
         bench.store.add_refreshed(fresh)
 

@@ -222,6 +222,26 @@ def _options(value: Any) -> dict[str, str | int | bool]:
     return value
 
 
+_SECRET_ARGUMENT = re.compile(r"(passw(or)?d|passphrase|secret|token|api_?key)(=|:|$)", re.IGNORECASE)
+
+
+def _probe(value: list[str]) -> list[str]:
+    if value and "/" in value[0] and not value[0].startswith("/"):
+        raise refuse(f"the program `{value[0]}`", "its path is relative", "Write its name, or its absolute path.")
+    for argument in value:
+        if _CONTROL.search(argument):
+            raise refuse("an argument", "it must be one line of text", "Remove the line break.")
+        if _SECRET_ARGUMENT.search(argument):
+            raise refuse(
+                f"the argument `{argument.partition('=')[0].partition(':')[0]}`",
+                "a secret would stand in the file, and every user of the machine sees arguments",
+                "Let the program read it from a file of its own.",
+            )
+    return value
+
+
+Probe = Annotated[list[str], AfterValidator(_probe)]
+"""A command and its arguments; no secrets."""
 Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"minLength": 1})]
 """A name as XenAPI has it: any text but nothing, on one line."""
 PoolName = Annotated[str, AfterValidator(_pool_name), Field(json_schema_extra={"pattern": f"^{_POOL_NAME}$"})]

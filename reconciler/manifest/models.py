@@ -26,6 +26,7 @@ from reconciler.manifest.fields import (
     Patience,
     PoolName,
     Port,
+    Probe,
     Share,
     Text,
     Uuid,
@@ -186,6 +187,8 @@ class Member(_Block):
     """The certificate that it must show."""
     fingerprint: Fingerprint | None = None
     """The same as `tls: {fingerprint: …}`."""
+    probe: Probe = Field(default_factory=list)
+    """The command that tells how old its copy of the pool's database is, instead of `policy.metadata.probe`."""
 
 
 class Master(_Block):
@@ -269,6 +272,13 @@ class MetadataBlock(_Block):
     refresh_every: Duration | None = None
     """Copies that were refreshed longer ago are refreshed by the next run (`pool.sync_database`), and after every run
     that starts VMs. Unset: only XAPI's own backups, one per 5 min and member."""
+    probe: Probe = Field(default_factory=list)
+    """A command and its arguments that tells how old a member's copy is; `{name}` and `{address}` in the arguments are
+    the member's. It is run without a shell or our environment, and prints one JSON object with the database's
+    `generation` (a number), the copy's `time` (`2026-11-22T03:14:07Z` or seconds since 1970), or both. No secrets here:
+    arguments can be seen by every user of the machine."""
+    probe_timeout: Duration = 10.0
+    """How long it may take."""
     max_killed: int = Field(5, ge=0)
     """A promotion is withheld if it may kill more VMs than this on living hosts, because they started, moved or were
     created after the promoted copy was made."""

@@ -113,6 +113,7 @@ def _member(doc: Document, path: Path, member: models.Member) -> Member:
         fingerprint=member.tls.fingerprint if member.tls else member.fingerprint,
         place=doc.place(path),
         evacuate_all=member.evacuate == "all",
+        probe=tuple(member.probe),
     )
 
 
@@ -167,7 +168,12 @@ def _policy(doc: Document, policy: models.Policy) -> Policy:
         grace=policy.grace,
         respect_manual_stop=policy.respect_manual_stop,
         migration_network=policy.placement.migration_network,
-        metadata=MetadataPolicy(policy.metadata.refresh_every, policy.metadata.max_killed),
+        metadata=MetadataPolicy(
+            policy.metadata.refresh_every,
+            policy.metadata.max_killed,
+            tuple(policy.metadata.probe),
+            policy.metadata.probe_timeout,
+        ),
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from reconciler.core.copies import NOTHING, Change, CopyMemory, Gap, Refreshed
 from reconciler.state.disk import StateError, damaged, read_json
@@ -25,18 +26,23 @@ class Copies:
         """What is remembered."""
         try:
             content = read_json(self._shelf.path, FORMAT_VERSION) or {}
-            since = content.get("since")
-            if since is not None and (isinstance(since, bool) or not isinstance(since, int | float)):
-                raise damaged(self._shelf.path, "its since is not a time")
+            since, failed = (self._time(content, name) for name in ("since", "failed"))
             return CopyMemory(
                 since,
                 tuple(self._shelf.listed(content, "changes", Change)),
                 tuple(self._shelf.listed(content, "refreshed", Refreshed)),
                 tuple(self._shelf.listed(content, "gaps", Gap)),
+                failed,
             )
         except StateError as error:
             log.warning("what changed in the pool is not remembered: %s", error)
             return NOTHING
+
+    def _time(self, content: Mapping[str, Any], name: str) -> float | None:
+        value = content.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise damaged(self._shelf.path, f"its {name} is not a time")
+        return value
 
     def change(self, how: Callable[[CopyMemory], CopyMemory]) -> CopyMemory:
         """Remember what `how` makes of what is remembered; written only where that differs. Raises StateError."""
@@ -48,7 +54,7 @@ class Copies:
             self._shelf.path.replace(self._shelf.path.with_suffix(".json.damaged"))
         with self._shelf.content() as content:
             after = how(self.load())
-            content["since"] = after.since
+            content["since"], content["failed"] = after.since, after.failed
             content["changes"] = [asdict(c) for c in after.changes]
             content["refreshed"] = [asdict(r) for r in after.refreshed]
             content["gaps"] = [asdict(g) for g in after.gaps]

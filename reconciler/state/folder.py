@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,10 @@ class PoolFolder:
     def add_refreshed(self, fresh: Sequence[Refreshed]) -> None:
         """Remember which hosts have a copy of the database of when. Raises StateError."""
         self.copies.change(lambda memory: memory.with_refreshed(tuple(fresh)))
+
+    def refresh_failed(self, at: float) -> None:
+        """Remember that a refresh failed at `at` (UTC seconds). Raises StateError."""
+        self.copies.change(lambda memory: replace(memory, failed=at))
 
     def prepare(self) -> None:
         """Make the folder, for whoever writes `last_known`. Raises StateError."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.core.evidence import ANSWERING, BmcPower, LoginAnswer, Survey, Testimony
+from reconciler.core.evidence import ANSWERING, BmcPower, CopyTold, LoginAnswer, Survey, Testimony
 from reconciler.core.fence_text import device_words, explain, hide, power_status
 from reconciler.core.port import (
     AgentRun,
@@ -19,6 +19,7 @@ from reconciler.core.port import (
     TransportFault,
     XapiFailure,
 )
+from reconciler.core.probe_text import probe_told
 from reconciler.core.wanted import FenceDevice, Member
 
 ORIGINATOR = "xenrec survey"
@@ -73,6 +74,8 @@ class _Case:
 FenceOptions = Callable[[Member, FenceDevice], Mapping[str, str] | None]
 """The options of one device of a member, secrets resolved; None for a device that can't be asked."""
 _Reader = Callable[[Answer], None]
+ProbeOf = Callable[[Member], tuple[str, ...]]
+"""The command and its arguments that tell how old a member's copy of the pool database is; () for none."""
 
 
 def survey(
@@ -87,6 +90,8 @@ def survey(
     bmc_deadline: float = 10.0,
     ask_bmc: bool = True,
     known_lost: Collection[str] = (),
+    probe: ProbeOf = lambda member: (),
+    probe_deadline: float = 10.0,
 ) -> Survey:
     """One testimony per member, in the order given. Deadlines in seconds per question.
 
@@ -99,6 +104,9 @@ def survey(
 
     `known_lost` names members whose read hung earlier in this run, with their master proved dead since: they are not
     asked again, and still count as having lost it.
+
+    `probe` gives the command that tells how old a member's copy of the database is: it is run for every member that
+    could be promoted, beside the second round.
 
     `credentials` gives user and password, `local_credentials` those of local logins where they are others (None: they
     can't be had, so nobody is asked with them); `fence_options` the options of a member's fence device, None for one
@@ -113,7 +121,7 @@ def survey(
         if ask_bmc and case.testimony.login not in ANSWERING:
             case.levels = list(case.member.fencing)
     power = _Power(cases, fence_options, bmc_deadline)
-    _second_round(port, cases, local, deadline, power)
+    _second_round(port, cases, local, deadline, power, _probes(cases, probe, probe_deadline))
     _third_round(port, cases, deadline, hang_deadline, known_lost, power)
     while more := power.asks():
         _ask(port, more)
@@ -220,9 +228,14 @@ def _ask(port: Port, asks: Sequence[tuple[Ask, _Reader]]) -> None:
 
 
 def _second_round(
-    port: Port, cases: Sequence[_Case], account: tuple[str, str] | None, deadline: float, power: _Power
+    port: Port,
+    cases: Sequence[_Case],
+    account: tuple[str, str] | None,
+    deadline: float,
+    power: _Power,
+    probes: list[tuple[Ask, _Reader]],
 ) -> None:
-    asks: list[tuple[Ask, _Reader]] = power.asks()
+    asks: list[tuple[Ask, _Reader]] = power.asks() + probes
     for case in cases:
         address, login = case.member.address, case.testimony.login
         if login is LoginAnswer.MASTER:
@@ -232,6 +245,26 @@ def _second_round(
             method = "session.slave_local_login_with_password"
             asks.append((Ask("xapi", deadline, address, method, account), partial(_read_local_login, case)))
     _ask(port, asks)
+
+
+def _probes(cases: Sequence[_Case], probe: ProbeOf, deadline: float) -> list[tuple[Ask, _Reader]]:
+    found: list[tuple[Ask, _Reader]] = []
+    for case in cases:
+        argv = probe(case.member)
+        if argv and case.testimony.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
+            found.append((Ask("probe", deadline, argv=argv), partial(_read_probe, case)))
+    return found
+
+
+def _read_probe(case: _Case, answer: Answer) -> None:
+    run = answer.value
+    if answer.fault is None and isinstance(run, AgentRun):
+        told = probe_told(run)
+    elif isinstance(answer.fault, TransportFault) and answer.fault.kind is FaultKind.TIMEOUT:
+        told = CopyTold(why="the probe did not end in time")
+    else:
+        told = CopyTold(why=f"the probe could not be run: {answer.fault}")
+    case.testimony = replace(case.testimony, copy=told)
 
 
 def _read_pool_uuid(case: _Case, answer: Answer) -> None:

@@ -108,6 +108,7 @@ def plan_document(plan: Plan) -> Document:
         "certificates": [_certificate(c) for c in plan.certificates],
         "facts": [{"what": f.what, "value": f.value} for f in plan.facts],
         "differences": [{"of": of, "difference": text} for of, text in plan.differences],
+        "forewarning": plan.forewarning,
         "reminders": list(plan.reminders),
     }
 

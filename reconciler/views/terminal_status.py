@@ -84,6 +84,8 @@ def status_text(
     page.line((f"Asked at {words.utc(survey.at)}, in {words.lasting(survey.took)}.", "dim"))
     if plan is not None:
         page.line(("Plan: ", "bold"), words.counted(plan) + ".", hang=2)
+        if plan.forewarning:
+            page.line(("Loss of the master: ", "bold"), words.clean(plan.forewarning) + ".", hang=2)
         for reminder in plan.reminders:
             page.line(("Remember: ", "bold"), words.clean(reminder), hang=2)
     page.next(next_command, indent=0)

@@ -280,6 +280,7 @@ STAGES: Final = {
     "regain": "get one master and its members back",
     "restore": "bring the pool to what is declared",
     "relieve": "make another host master before this one's maintenance",
+    "refresh": "give every member a copy of the pool database as it is then",
     "hand over": "make the declared host master, once all else is done",
 }
 """What the stages are for; another name stands for itself."""

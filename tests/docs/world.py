@@ -110,7 +110,7 @@ class Terminal:
 
     def _connect(self) -> None:
         load_everything()
-        self._everywhere(Outside, lambda trust, agent: self._port())
+        self._everywhere(Outside, lambda trust, *runners: self._port())
         self._everywhere(fetch_fingerprint, self._fingerprint)
         self._everywhere(start_daemon, lambda place: None)
         self._everywhere(wait_ready, lambda place, process: self._up(place))

@@ -434,6 +434,9 @@ class MemoryStore:
     def add_refreshed(self, fresh: Sequence[Refreshed]) -> None:
         self.refreshed = tuple(fresh)
 
+    def refresh_failed(self, at: float) -> None:
+        self.refresh_failed_at = at
+
     def handover(self) -> Incident | None:
         return getattr(self, "sent_handover", None)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.fencing.agents import OUTPUT_LIMIT, find_agent, run_agent
+from reconciler.fencing.agents import find_agent, run_agent
+from reconciler.fencing.clean import OUTPUT_LIMIT
 
 
 def script(folder: Path, body: str, name: str = "fence_test") -> str:

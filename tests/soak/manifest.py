@@ -13,6 +13,7 @@ from reconciler.core.wanted import (
     Level,
     MasterWish,
     MemberState,
+    MetadataPolicy,
     PlacementWish,
     Policy,
     Priority,
@@ -23,6 +24,7 @@ from reconciler.core.wanted import (
     WantedState,
 )
 from reconciler.lab import Lab
+from tests.support.labport import PROBE
 from tests.support.story import wanted_of
 
 STATES = (WantedState.RUNNING, WantedState.RUNNING, WantedState.HALTED, WantedState.SUSPENDED, WantedState.AS_IS)
@@ -48,6 +50,11 @@ def random_wanted(lab: Lab, seed: int) -> Wanted:
         attended=Level.CROWN if rng.random() < 0.9 else rng.choice(list(Level)),
         unattended=rng.choice((Level.OBSERVE, Level.MOVE, Level.POWER, Level.POWER, Level.BURY, Level.CROWN)),
     )
+    own = random.Random(f"copies {seed}")  # of its own, so that older schedules stay what they were
+    metadata = MetadataPolicy(
+        own.choice((None, 60.0, 600.0, 3600.0)), own.choice((0, 5, 5, 1000)), own.choice(((), (PROBE, "{name}"))), 3.0
+    )
+    policy = replace(policy, metadata=metadata)
     master: MasterWish | None = MasterWish(
         hosts[0] if rng.random() < 0.8 else rng.choice(hosts),
         tuple(rng.sample(hosts, rng.randint(0, len(hosts) - 1))),

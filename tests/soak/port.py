@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,10 @@ class Fate:
     dead: bool = False
 
 
+HOSTILE = ("hangs", "{", '{"time": "2031-01-01T00:00:00Z"}', '{"time": 1}', '{"generation": 999999999}')
+"""What a probe may say instead of the truth."""
+
+
 class SoakPort(LabPort):
     """One actor's port. `perform` does to the world what a hit says; `log` is told every call with its outcome."""
 
@@ -38,6 +43,9 @@ class SoakPort(LabPort):
         self.log = log
         self.fate = Fate()
         self.hung_until = 0.0
+        # By the hosts' uuids: the same for a seed, whatever else is drawn from it.
+        own = random.Random(f"probes {source} {sorted(h.uuid for h in lab.hosts.values())}")
+        self.probe_says = {name: own.choice(HOSTILE) for name in lab.hosts if own.random() < 0.2}
 
     def _send(self, address: str, method: str, params: Sequence[Json]) -> Reply:
         """On its way. The program takes answers apart and changes none: they need not be copies of the database's."""

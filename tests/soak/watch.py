@@ -210,6 +210,9 @@ class Watch:
             of_host(self, bare, address, params)
         elif bare.startswith("VM."):
             self._vm(bare, address, params)
+        elif bare == "pool.sync_database":
+            if self.sight.read.get(("host", "*"), -1) <= self.sight.written:
+                self.blame("I7", f"{bare} without reading the hosts after its last write")
         elif bare.startswith("pool.") and self.sight.read.get(("pool", str(params[1])), -1) <= self.sight.written:
             self.blame("I7", f"{bare} without reading the pool after its last write")
         self.sight.written_before, self.sight.written = self.sight.written, self.number

@@ -13,8 +13,9 @@ from reconciler.state.copies import Copies
 MEMORY = CopyMemory(
     10.0,
     (Change("u-1", "web1", "h-1", "", 20.0, 30.0), Change("u-2", "new", None, "h-2", 20.0, 30.0)),
-    (Refreshed("h-2", 25.0, "h-1", assumed=True),),
+    (Refreshed("h-2", 25.0, assumed=True),),
     (Gap("xen03", 20.0), Gap("xen02", 10.0, 15.0)),
+    40.0,
 )
 
 
@@ -32,8 +33,9 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_refresh_replaces_the_older_one_of_its_host_only() -> None:
-    newer = Refreshed("h-2", 60.0, "h-1")
-    other = Refreshed("h-3", 60.0, "h-1")
+    newer = Refreshed("h-2", 60.0)
+    other = Refreshed("h-3", 60.0)
+    assert MEMORY.with_refreshed((newer,)).failed is None
     assert MEMORY.with_refreshed((newer, other)).refreshed == (newer, other)
     assert MEMORY.with_refreshed((other,)).of("h-2") == MEMORY.refreshed[0]
 
@@ -45,8 +47,8 @@ def test_a_refresh_replaces_the_older_one_of_its_host_only() -> None:
         '{"format_version": 2}',
         '{"format_version": 1, "since": true}',
         '{"format_version": 1, "changes": {}}',
-        '{"format_version": 1, "refreshed": [{"host": "h-1", "at": "now", "master": "m", "assumed": false}]}',
-        '{"format_version": 1, "refreshed": [{"host": "h-1", "at": 1.0, "master": "m", "assumed": "no"}]}',
+        '{"format_version": 1, "refreshed": [{"host": "h-1", "at": "now", "assumed": false}]}',
+        '{"format_version": 1, "refreshed": [{"host": "h-1", "at": 1.0, "assumed": "no"}]}',
         '{"format_version": 1, "gaps": [{"member": null, "lost_at": 1.0, "back_at": null}]}',
     ],
 )

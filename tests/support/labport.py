@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 from reconciler.core.port import AgentRun, Answer, Ask, Fault, FaultKind, Json, TransportFault, XapiFailure
@@ -9,6 +10,7 @@ from reconciler.lab import BmcSilent, Lab, Reply
 from reconciler.lab.fence_agent import metadata
 
 AGENT = "fence_xenrec_lab"
+PROBE = "copy-age"
 Hook = Callable[[str, str, Sequence[Json]], None]
 KINDS = {"refused": FaultKind.REFUSED, "unreachable": FaultKind.UNREACHABLE, "dropped": FaultKind.DROPPED}
 
@@ -27,6 +29,7 @@ class LabPort:
         self.source = source
         self.before_call: Hook | None = None
         self.after_call: Hook | None = None
+        self.probe_says: dict[str, str] = {}
         self.calls: list[tuple[float, str, str]] = []
 
     def now(self) -> float:
@@ -92,6 +95,8 @@ class LabPort:
                     answers[index] = Answer(None, fault, answers[index].took)
             elif ask.kind == "agent":
                 answers[index] = self._agent(ask)
+            elif ask.kind == "probe":
+                answers[index] = self._probe(ask)
         return [answers[i] for i in range(len(asks))]
 
     def _tcp(self, ask: Ask) -> Answer:
@@ -110,6 +115,21 @@ class LabPort:
         took = self.lab.timing.no_route if told == "unreachable" else 0.0
         fault = TransportFault(FaultKind(told), f"{ask.url}: {told}", sent=False)
         return Answer(None, fault, min(took, ask.deadline))
+
+    def _probe(self, ask: Ask) -> Answer:
+        """The lab's own probe, `copy-age HOST`: what the host's file holds, or what `probe_says` makes it say: a text,
+        or "hangs"."""
+        if ask.argv[0] != PROBE:
+            return Answer(None, TransportFault(FaultKind.PROTOCOL, f"probe {ask.argv[0]}: no such program", sent=False))
+        name = ask.argv[1]
+        host, says = self.lab.hosts.get(name), self.probe_says.get(name)
+        if says == "hangs":
+            self.wait(ask.deadline)
+            return Answer(AgentRun(None, "", ""))
+        if host is None or not self.lab.world.boxes[name].powered:
+            return Answer(AgentRun(255, "", f"ssh: connect to host {name} port 22: No route to host\n"))
+        honest = json.dumps({"generation": host.disk.generation, "time": round(host.disk.taken_at)})
+        return Answer(AgentRun(0, honest + "\n" if says is None else says, ""))
 
     def _agent(self, ask: Ask) -> Answer:
         try:

@@ -17,6 +17,7 @@ What the world does:
     lab power off|on HOST         lab toolstack stop|start|restart|hang HOST
     lab cut|heal A B              host names, client, storage, an SR's name, *
     lab bmc silent|answers|lies|honest HOST
+    lab probe HOST TEXT           what `copy-age HOST` prints from now on; hangs: it does
     lab backup hold|release HOST  copies of the database do not reach it any more
     lab ha armed|off HOST         XAPI's HA as that host's own files have it
     lab guest VM …                what runs in it, see reconciler/lab/faults.py
@@ -372,6 +373,8 @@ class Scenario:
                 lab.bmc_answers[host] = how == "answers"
             case ["lab", "bmc", "lies" | "honest" as how, host]:
                 lab.bmc_lies[host] = how == "lies"
+            case ["lab", "probe", host, *says]:
+                self.port.probe_says[host] = " ".join(says)
             case ["lab", "backup", "hold" | "release" as how, host]:
                 self.lab.hosts[host].backup_held = how == "hold"
             case ["lab", "ha", "armed" | "off" as how, host]:
