@@ -68,7 +68,8 @@ def judge_member(
     certificate = max(held, key=lambda c: c.expires_at) if held else None
     life = _sign_of_life(t)
     if t.answers:
-        return Judged(member.name, member.address, Verdict.ALIVE, alive_words(t, master), voided=certificate)
+        resting = "; in maintenance" if member.state is MemberState.MAINTENANCE else ""
+        return Judged(member.name, member.address, Verdict.ALIVE, alive_words(t, master) + resting, voided=certificate)
     if life:
         return Judged(member.name, member.address, Verdict.SUSPECT, life, voided=certificate)
     power = {

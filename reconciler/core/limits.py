@@ -195,7 +195,9 @@ def others_words(state: PoolState, declared: Mapping[str, str]) -> list[str]:
             "field can't be recognised)"
         )
     if pool.wlb_enabled:
-        told.append("Workload Balancing is on: it may move running VMs and power hosts off; xenrec moves no running VM")
+        told.append(
+            "Workload Balancing is on: it may power hosts off and move running VMs, also those that xenrec moved"
+        )
     for host in sorted(state.hosts.values(), key=lambda h: h.name):
         if host.leaving:
             told.append(f"somebody works on {host.name} ({names(host.leaving)}): nothing is started on it")

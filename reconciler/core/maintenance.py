@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.core.draft import Draft
+from reconciler.core.draft import Draft, apply_command
 from reconciler.core.mark import Mark, mark_of
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Choice, Room, choose, drives, obstacle
@@ -126,7 +126,7 @@ def _depart(
             why = "it is the master, and the office can't be handed over now"
             draft.hold(disable, why, "see the reason there")
         return
-    actions, stuck = _moves(one, guests, selection, stands, state, room, draft, first)
+    actions, stuck = _moves(one, guests, wanted, selection, stands, state, room, draft, first)
     for vm_stuck in stuck:
         wish = selection.wishes.get(vm_stuck.vm.ref)
         draft.unmet.append(
@@ -153,6 +153,7 @@ def _depart(
 def _moves(
     one: Stand,
     guests: Sequence[Vm],
+    wanted: Wanted,
     selection: Selection,
     stands: Stands,
     state: PoolState,
@@ -162,6 +163,7 @@ def _moves(
 ) -> tuple[list[Action], list[_Stuck]]:
     """What empties the host, and what can't leave it. Takes the room of what moves when all can."""
     leaving = {a.target.uuid for a in draft.actions if a.verb in _LEAVING}
+    unpaused = {a.target.uuid for a in draft.actions if a.verb is Verb.UNPAUSE}
     ready = [h for h in stands.ready if h.ref != one.host.ref]
     trial = replace(room, free=dict(room.free), groups=dict(room.groups), networks=dict(room.networks))
     trial.promised = dict(room.promised)
@@ -172,6 +174,10 @@ def _moves(
         if vm.uuid in leaving:
             continue
         wish = selection.wishes.get(vm.ref)
+        if vm.uuid in unpaused:
+            told = "it is paused, and XAPI moves running VMs only; this plan unpauses it"
+            stuck.append(_Stuck(vm, told, apply_command(wanted)))
+            continue
         if found := _tied(vm, wish, one):
             if wish is not None and wish.placement.stop_for_maintenance and found.remedy == _STOPPABLE:
                 actions.append(_stop(vm, wish, one, found.why, first))
@@ -392,6 +398,15 @@ def plan_returns(
                 follows=(*enable, *(m.id for m in moves)),
             )
         )
+
+
+def wait_for_enabling(draft: Draft) -> None:
+    """Whatever runs or moves a VM on a host that this plan enables follows that."""
+    enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
+    arriving = (Verb.START, Verb.RESUME, Verb.UNPAUSE, Verb.MIGRATE)
+    for number, action in enumerate(draft.actions):
+        if action.verb in arriving and action.to is not None and (first := enables.get(action.to.uuid)):
+            draft.actions[number] = replace(action, follows=tuple(dict.fromkeys((*action.follows, first))))
 
 
 def _home(vm: Vm, wish: VmWish | None, stands: Stands) -> Ref | None:

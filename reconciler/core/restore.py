@@ -10,7 +10,14 @@ from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
 from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
-from reconciler.core.maintenance import plan_departures, plan_relief, plan_returns, returning, stopped_for
+from reconciler.core.maintenance import (
+    plan_departures,
+    plan_relief,
+    plan_returns,
+    returning,
+    stopped_for,
+    wait_for_enabling,
+)
 from reconciler.core.model import Host, PoolState, Ref, Vm
 from reconciler.core.order import order_stops
 from reconciler.core.placement import Room
@@ -100,6 +107,7 @@ def plan_restore(
     room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft)
     plan_departures(wanted, selection, then, state, room, draft)
     plan_returns(selection, then, state, room, back, draft)
+    wait_for_enabling(draft)
     order_stops(selection, state, draft)
     if not relieved:
         _plan_master(wanted, stands, state, draft, failback=failback)
@@ -139,13 +147,6 @@ def _plan_starts(
         draft=draft,
         ties=ties,
     )
-    enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
-    draft.actions[:] = [
-        replace(a, follows=(*a.follows, enables[a.to.uuid]))
-        if a.to is not None and a.to.uuid in enables and a.verb in (Verb.START, Verb.RESUME)
-        else a
-        for a in draft.actions
-    ]
     return room
 
 

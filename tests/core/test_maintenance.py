@@ -204,6 +204,14 @@ def test_one_vm_that_cant_leave_keeps_all_and_is_named(reason: str) -> None:
     assert held.why == "web1 can't leave it; nothing moves before all can, so 1 other VM stays"
 
 
+def test_one_that_this_plan_unpauses_leaves_in_the_next_round() -> None:
+    made = plan(resting(wanted(*BOTH), "xen02"), two_vms(power=PowerState.PAUSED))
+    assert verbs(made) == ["unpause web1 -> xen02"]
+    why, remedy = stays(made, "web1")
+    assert why == "it is paused, and XAPI moves running VMs only; this plan unpauses it"
+    assert remedy == "xenrec apply pool.yaml"
+
+
 def test_evacuate_all_moves_what_the_manifest_does_not_name() -> None:
     manifest = resting(wanted(), "xen02", evacuate_all=True)
     made = plan(manifest, two_vms())
