@@ -16,6 +16,9 @@ DEFAULT = (
 """Of a guard in execute/ in the other order."""
 TANGLES = ("tests/core/test_rivals.py", "tests/core/test_tangle.py", "tests/core/test_no_promotion.py")
 ON_LAB = ("tests/execute/test_two_masters.py",)
+UNSETTLED = ("tests/core/test_unsettled.py", *DEFAULT)
+MOVING = ("tests/execute/test_migrate.py",)
+UPKEEP = ("tests/pipeline/test_maintenance.py", "tests/core/test_maintenance.py")
 FENCING = ("tests/fencing/test_fence.py",)
 
 
@@ -67,6 +70,7 @@ VMS = "reconciler/execute/vms.py"
 EBURY = "reconciler/execute/bury.py"
 HANDOVER = "reconciler/execute/handover.py"
 DESK = "reconciler/execute/desk.py"
+MAINTENANCE = "reconciler/execute/maintenance.py"
 SECOND = "    if others:\n        return _second_master(bench, prover, action, others)\n"
 DOUBT = "if doubt := prover.doubt(action, fresh=True):\n"
 REFUSE = "        return refused(action, doubt.why, doubt.remedy)\n"
@@ -207,7 +211,10 @@ GUARDS: tuple[Guard, ...] = (
     _off("I1", STANDING, "if not host.enabled and not master_settled"),
     _off("I1", STANDING, "if not host.enabled"),
     _off("I1", BURY, "if one.standing is Standing.DISABLED"),
-    _off("I1", BURY, "elif one.standing in (Standing.SILENT, Standing.SUSPECT) and not one.host.enabled"),
+    _off("I1", BURY, "elif one.standing in (Standing.SILENT, Standing.SUSPECT) and (untold or not one.host.enabled)"),
+    Guard("I1", BURY, "and (untold or not one.host.enabled):", "and not one.host.enabled:"),
+    Guard("I1", BURY, "and (untold or not one.host.enabled):\n", "and untold:\n"),
+    _off("I1", BURY, "elif untold and (one.answers or one.standing is Standing.UNDECLARED)"),
     Guard("I1", BURY, "mine is not None and theirs is not None and mine < theirs", "False"),
     _off("I1", BURY, "elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live)"),
     Guard(
@@ -227,7 +234,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     Guard(
         "I1",
-        RESTORE,
+        STANDING,
         "return one is not None and (one.answers or (one.standing",
         "return one is not None and (True or (one.standing",
     ),
@@ -239,7 +246,7 @@ GUARDS: tuple[Guard, ...] = (
         "if drive.sr is None or (host.ref, drive.sr) not in state.attached:",
         "if drive.sr is None:",
     ),
-    Guard("I8", VMS, "    if action.verb is Verb.START:\n        try:", "    if False:\n        try:"),
+    Guard("I8", VMS, "    if action.verb in (Verb.START, Verb.MIGRATE):\n        try:", "    if False:\n        try:"),
     # --- what is nobody's business ----------------------------------------------------------------------------------
     Guard(
         "I11",
@@ -378,7 +385,78 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I7",
         DESK,
-        '            raise XapiFailure("NOT_SENT", str(fault)) from fault',
-        "            return self.tasks().submit(method, *params, deadline=self._deadline)",
+        '            raise XapiFailure("NOT_SENT", str(fault)) from fault\n        except',
+        "            return self.tasks().submit(method, *params, deadline=self._deadline)\n        except",
+    ),
+    Guard(
+        "I7",
+        DESK,
+        "                if not resend:\n                    raise XapiFailure",
+        "                if False:\n                    raise XapiFailure",
+    ),
+    Guard("I7", DESK, "                if not resend:\n                    raise\n", ""),
+    Guard(
+        "I7",
+        "reconciler/execute/storage.py",
+        "desk.write(method, ref, wished, resend=False)",
+        "desk.write(method, ref, wished)",
+    ),
+    # --- whom nobody names, and who died after a promotion ------------------------------------------------------------
+    Guard("I2", MASTERLESS, "or not all(t.is_emergency for t in answering):", "or False:"),
+    Guard("I2", MASTERLESS, "or len(missing) != 1 or", "or not missing or"),
+    Guard(
+        "I2",
+        MASTERLESS,
+        "return missing[0] if all(host.uuid in declared for host in known.hosts.values()) else None",
+        "return missing[0]",
+    ),
+    Guard(
+        "I2",
+        MASTERLESS,
+        "            o.follows == address_host(incident.candidate_address) and o.reaches_master is not False\n",
+        "            False\n",
+    ),
+    # --- starts that were cut off -------------------------------------------------------------------------------------
+    _off(
+        "I1",
+        STARTS,
+        "if tie.stand.standing is Standing.READY",
+        UNSETTLED,
+        then="\n        return replace(one, only=host)",
+    ),
+    Guard("I1", STARTS, "candidate = _tied(wanted, candidate, ties.get(vm.uuid), proved, draft)", "pass", UNSETTLED),
+    Guard(
+        "I1",
+        "reconciler/core/unsettled.py",
+        "        if not runs and not told:",
+        "        if not runs and not told and not host.live:",
+        UNSETTLED,
+    ),
+    Guard("I1", VMS, "        held = bench.store.begin(start)\n", "        held = start\n"),
+    Guard(
+        "I1", VMS, "        if not _cut_off(result.failure):\n            start.refused()", "        start.refused()"
+    ),
+    # --- moves and maintenance ----------------------------------------------------------------------------------------
+    Guard(
+        "I7",
+        VMS,
+        "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm)):",
+        "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm)) and False:",
+        MOVING,
+    ),
+    Guard(
+        "I7",
+        VMS,
+        "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action)):",
+        "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action)) and False:",
+        MOVING,
+    ),
+    _off("I9", MAINTENANCE, 'if pool.get("ha_enabled")', UPKEEP),
+    _off("I5", MAINTENANCE, "if member is None or member.state is not MemberState.MAINTENANCE", UPKEEP),
+    _off("I5", MAINTENANCE, "if seen.master", UPKEEP),
+    _off("I5", MAINTENANCE, "if seen.mark is None", UPKEEP, then="\n            return refused("),
+    _off("I7", MAINTENANCE, "if isinstance(after, Done) or after.mark != mark", UPKEEP),
+    _off(
+        "I9", "reconciler/execute/refresh.py", 'if desk.pool().get("ha_enabled")', ("tests/pipeline/test_databases.py",)
     ),
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,15 +14,6 @@ from tests.soak.world import World, play
 
 SCHEDULES = 2000
 SHARDS = 16
-
-
-@pytest.fixture(autouse=True)
-def _seldom_collected() -> Iterator[None]:
-    """A pool is a web of references: collecting it every few hundred objects costs a fifth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 20)
-    yield
-    gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
