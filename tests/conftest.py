@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 gc.set_threshold(100_000, 20, 20)
@@ -17,3 +19,13 @@ gc.set_threshold(100_000, 20, 20)
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_disk_without_power_cuts() -> Iterator[None]:
+    """No test cuts the power of its own machine, and waiting for the disk is what many of them would do most. What is
+    synced, and when, tests/state sees by the calls; programs that tests start sync as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        patch.setattr(os, "fdatasync", lambda fd: None)
+        yield

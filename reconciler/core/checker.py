@@ -54,14 +54,25 @@ class _World:
     moved: set[Ref] = field(default_factory=set)
     """VMs that a step brought to a host."""
     _wishes: dict[Ref, VmWish | None] = field(default_factory=dict)
+    _exact: dict[tuple[SelectorKind, str], VmWish] = field(default_factory=dict)
+    _loose: list[VmWish] = field(default_factory=list)
 
     def wish(self, vm: Vm) -> VmWish | None:
         """The entry that means a VM."""
         if vm.ref not in self._wishes:
-            self._wishes[vm.ref] = _wish(vm, self.wanted)
+            self._wishes[vm.ref] = self._most_exact(vm)
         return self._wishes[vm.ref]
 
+    def _most_exact(self, vm: Vm) -> VmWish | None:
+        """By uuid, by name, by pattern, by tag: the first of the first kind that has one."""
+        exact = self._exact.get((SelectorKind.UUID, vm.uuid)) or self._exact.get((SelectorKind.NAME, vm.name))
+        return exact or next((w for w in self._loose if _means(w, vm)), None)
+
     def __post_init__(self) -> None:
+        for wish in self.wanted.vms:
+            self._exact.setdefault((wish.kind, wish.value), wish)
+        self._loose = [w for w in self.wanted.vms if w.kind is SelectorKind.PATTERN]
+        self._loose += [w for w in self.wanted.vms if w.kind is SelectorKind.TAG]
         if self.state is None:
             return
         self.enabled = {h.uuid: h.enabled for h in self.state.hosts.values()}
@@ -320,21 +331,8 @@ def _resting(host: Host, world: _World) -> bool:
 
 
 def _means(wish: VmWish, vm: Vm) -> bool:
-    """The entry's text selects the VM."""
-    if wish.kind is SelectorKind.PATTERN:
-        return fnmatchcase(vm.name, wish.value)
-    if wish.kind is SelectorKind.TAG:
-        return wish.value in vm.tags
-    return wish.value == (vm.uuid if wish.kind is SelectorKind.UUID else vm.name)
-
-
-def _wish(vm: Vm, wanted: Wanted) -> VmWish | None:
-    """The entry that means a VM: the most exact one."""
-    for kind in (SelectorKind.UUID, SelectorKind.NAME, SelectorKind.PATTERN, SelectorKind.TAG):
-        for wish in wanted.vms:
-            if wish.kind is kind and _means(wish, vm):
-                return wish
-    return None
+    """The pattern or tag of the entry selects the VM."""
+    return fnmatchcase(vm.name, wish.value) if wish.kind is SelectorKind.PATTERN else wish.value in vm.tags
 
 
 def _power(action: Action, world: _World) -> list[str]:
