@@ -331,8 +331,12 @@ def _resting(host: Host, world: _World) -> bool:
 
 
 def _means(wish: VmWish, vm: Vm) -> bool:
-    """The pattern or tag of the entry selects the VM."""
-    return fnmatchcase(vm.name, wish.value) if wish.kind is SelectorKind.PATTERN else wish.value in vm.tags
+    """The entry's text selects the VM."""
+    if wish.kind is SelectorKind.PATTERN:
+        return fnmatchcase(vm.name, wish.value)
+    if wish.kind is SelectorKind.TAG:
+        return wish.value in vm.tags
+    return wish.value == (vm.uuid if wish.kind is SelectorKind.UUID else vm.name)
 
 
 def _power(action: Action, world: _World) -> list[str]:

@@ -385,8 +385,10 @@ class Watch:
         name = vm["name_label"]
         # XAPI itself refuses one whose record says otherwise by now: somebody else was faster.
         taken = vm["power_state"] in BEGINS[bare] and not vm["current_operations"]
-        # Where it runs already the hypervisor refuses a second domain of it, so a retry at the same host does nothing.
-        if taken and [c for c in copies if c != target.get("name_label")]:
+        # A start that was cut off is tried again on its own host, where the hypervisor refuses a second domain.
+        here = target.get("name_label")
+        again = any(vm["uuid"] == one and here == host for _, one, host in self.begun)
+        if taken and [c for c in copies if c != here or not again]:
             self.blame("I1", f"{bare} {name} on {target.get('name_label')} while it runs on {copies}")
         host = next((h for h in self.lab.hosts.values() if h.uuid == target.get("uuid")), None)
         if host is None:
