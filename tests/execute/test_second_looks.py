@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from reconciler.core.evidence import Incident
 from reconciler.core.plan import Action, Done, Result, Stage, Verb
 from reconciler.core.port import FaultKind, TransportFault
+from reconciler.core.wanted import MemberState
 from reconciler.execute.rejoin import _tell
 from reconciler.execute.seats import Seat
-from tests.execute.world import NOTHING, POOL, Rig, certificate, host_thing, start
+from tests.execute.world import NOTHING, POOL, Rig, certificate, host_thing, start, wanted
 
 TRANSITION = "pool.emergency_transition_to_master"
 RECOVER_CALL = "pool.recover_slaves"
@@ -182,3 +185,62 @@ def test_a_start_that_did_not_reach_the_master_is_looked_at_again_before_it_is_s
     assert done.result is Result.ALREADY
     assert rig.world.count(START) == 1
     assert replace(done, took=0.0).why.startswith("it is Running already")
+
+
+# --- upkeep ------------------------------------------------------------------------------------------------------
+
+
+def resting() -> Rig:
+    """xen02 is declared in maintenance."""
+    rig = Rig()
+    rig.wishes = wanted()
+    first, second, third = rig.wishes.members
+    rig.wishes = replace(rig.wishes, members=(first, replace(second, state=MemberState.MAINTENANCE), third))
+    return rig
+
+
+@pytest.mark.parametrize("verb", [Verb.DISABLE_HOST, Verb.ENABLE_HOST, Verb.END_MAINTENANCE])
+def test_no_host_is_disabled_or_enabled_while_xapis_own_ha_is_on(verb: Verb) -> None:
+    rig = resting()
+    rig.world.pool["ha_enabled"] = True
+    done = only(rig.run(Action(verb, host_thing("xen02"), "")))
+    assert done.result is Result.REFUSED
+    assert "HA is on" in done.why
+    assert not [m for _, m in rig.world.calls if m.startswith(("host.disable", "host.enable", "host.add_to"))]
+
+
+def test_only_a_member_that_is_declared_so_and_is_not_the_master_is_disabled() -> None:
+    rig = resting()
+    done = only(rig.run(Action(Verb.DISABLE_HOST, host_thing("xen03"), "")))
+    assert (done.result, done.why) == (Result.REFUSED, "xen03 is not declared in maintenance")
+    rig.wishes = replace(
+        rig.wishes, members=tuple(replace(m, state=MemberState.MAINTENANCE) for m in rig.wishes.members)
+    )
+    done = only(rig.run(Action(Verb.DISABLE_HOST, host_thing("xen01"), "")))
+    assert done.result is Result.REFUSED
+    assert "is the master" in done.why
+    assert rig.world.count("host.disable") == 0
+
+
+def test_a_host_without_our_mark_is_not_enabled() -> None:
+    rig = resting()
+    rig.world.host_records["OpaqueRef:xen02"]["enabled"] = False
+    done = only(rig.run(Action(Verb.ENABLE_HOST, host_thing("xen02"), "")))
+    assert done.result is Result.REFUSED
+    assert "not xenrec that disabled" in done.why
+
+
+def test_copies_are_not_refreshed_while_xapis_own_ha_is_on() -> None:
+    rig = Rig()
+    rig.world.pool["ha_enabled"] = True
+    done = only(rig.run(Action(Verb.SYNC_DATABASE, POOL, "")))
+    assert done.result is Result.REFUSED
+    assert rig.world.count("pool.sync_database") == 0
+
+
+def test_a_host_that_could_not_be_marked_as_ours_is_not_disabled() -> None:
+    rig = resting()
+    rig.world.fail("host.add_to_other_config", "MAP_DUPLICATE_KEY")
+    done = only(rig.run(Action(Verb.DISABLE_HOST, host_thing("xen02"), "")))
+    assert (done.result, done.why) == (Result.FAILED, "xen02 could not be marked as disabled by xenrec")
+    assert rig.world.count("host.disable") == 0

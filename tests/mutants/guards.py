@@ -18,7 +18,7 @@ TANGLES = ("tests/core/test_rivals.py", "tests/core/test_tangle.py", "tests/core
 ON_LAB = ("tests/execute/test_two_masters.py",)
 UNSETTLED = ("tests/core/test_unsettled.py", *DEFAULT)
 MOVING = ("tests/execute/test_migrate.py",)
-UPKEEP = ("tests/pipeline/test_maintenance.py", "tests/core/test_maintenance.py")
+UPKEEP = ("tests/execute/test_second_looks.py", "tests/pipeline/test_maintenance.py")
 FENCING = ("tests/fencing/test_fence.py",)
 
 
@@ -456,7 +456,5 @@ GUARDS: tuple[Guard, ...] = (
     _off("I5", MAINTENANCE, "if seen.master", UPKEEP),
     _off("I5", MAINTENANCE, "if seen.mark is None", UPKEEP, then="\n            return refused("),
     _off("I7", MAINTENANCE, "if isinstance(after, Done) or after.mark != mark", UPKEEP),
-    _off(
-        "I9", "reconciler/execute/refresh.py", 'if desk.pool().get("ha_enabled")', ("tests/pipeline/test_databases.py",)
-    ),
+    _off("I9", "reconciler/execute/refresh.py", 'if desk.pool().get("ha_enabled")', UPKEEP),
 )
