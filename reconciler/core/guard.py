@@ -268,11 +268,16 @@ def hold_back(fresh: Plan, failures: Mapping[str, Done]) -> Plan:
     return _without(fresh, reasons)
 
 
+MOVES_TRIED = 2
+"""Hosts that one VM is tried to be migrated to in a run, when it fails."""
+
+
 def _moved_in_vain(action: Action, failures: Mapping[str, Done]) -> Done | None:
-    """A migration of the same VM to whatever host that failed in this run: one that can't go is not tried all over."""
+    """The migrations of the same VM that failed in this run, if it was tried to two other hosts already."""
     if action.verb is not Verb.MIGRATE:
         return None
-    return next((d for d in failures.values() if _key(d.action) == _key(action)), None)
+    tried = [d for d in failures.values() if _key(d.action) == _key(action)]
+    return tried[-1] if len(tried) >= MOVES_TRIED else None
 
 
 def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:

@@ -8,11 +8,12 @@ when the domain is suspended already, has the source shut it down (xapi_vm_migra
 from __future__ import annotations
 
 from reconciler.core.plan import Action, Done
-from reconciler.core.port import Json, XapiFailure
+from reconciler.core.port import FaultKind, Json, XapiFailure
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, refused
 from reconciler.execute.desk import NULL
 from reconciler.execute.faults import Explained, Turn
+from reconciler.execute.look import tcp_round
 
 CANCEL_FOR = 120.0
 """Seconds for a cancelled migration to end: cancelling is best effort (sheet §8.1)."""
@@ -50,6 +51,15 @@ def source_trouble(bench: Bench, action: Action) -> Explained | None:
     if metrics.get("live"):
         return None
     return Explained(Turn.RETRY, f"{action.source.name}, which it leaves, is not live", "plan again")
+
+
+def silent_end(bench: Bench, action: Action) -> str:
+    """The name of the declared host that takes no part because nothing answers at its address, the target first; "" if
+    both are there. XAPI goes on believing in a dead host for minutes (recording 06), and each try would cost them."""
+    ends = [thing for thing in (action.to, action.source) if thing is not None]
+    members = [m for m in map(bench.member_of, ends) if m is not None]
+    told = tcp_round(bench, members)
+    return next((m.name for m in members if told[m.name] in (FaultKind.TIMEOUT, FaultKind.UNREACHABLE)), "")
 
 
 def options(bench: Bench, action: Action) -> dict[str, Json] | Done:

@@ -15,7 +15,7 @@ from reconciler.core.words import names
 from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
 from reconciler.execute.desk import NULL, LostReply
 from reconciler.execute.faults import Explained, Turn
-from reconciler.execute.moving import CANCEL_FOR, astray, is_there, options, source_trouble
+from reconciler.execute.moving import CANCEL_FOR, astray, is_there, options, silent_end, source_trouble
 from reconciler.execute.proof import Prover
 
 TRIES = 3
@@ -86,6 +86,8 @@ def power(bench: Bench, prover: Prover, action: Action) -> Steps:
         if attempt:
             bench.say(action, f"{told.sentence}: trying again in {BACKOFF[attempt - 1]:.0f} s")
             yield Wait(None, bench.port.now() + BACKOFF[attempt - 1])
+            if action.verb is Verb.MIGRATE and (silent := silent_end(bench, action)):
+                return failed(action, f"{silent} does not answer any more; {told.sentence}", "plan again")
         ready = yield from _ready(bench, prover, action, way)
         if isinstance(ready, Done):
             # A try before this one may have failed only in its reply.
@@ -287,6 +289,7 @@ def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wai
         result = yield Wait(task, bench.port.now() + CANCEL_FOR)
         if result is not None and result.status is TaskStatus.CANCELLED:
             bench.reply(action, way.method, "cancelled at its deadline")
+            start.refused()
             return failed(action, f"it took more than {limit:.0f} s and was cancelled", "raise limits.migrateTimeout")
     if result is None and action.verb is Verb.MIGRATE:
         bench.reply(action, way.method, "still pending after its cancellation")

@@ -31,8 +31,8 @@ from reconciler.lab.schema import NULL
 if TYPE_CHECKING:
     from reconciler.lab.toolstack import Toolstack
 
-_SLICES = 5
-"""How often a migration looks whether it goes on, while it copies."""
+LOOK_UP = 10.0
+"""Seconds between two looks of a migration, while it copies, whether it goes on; it looks five times at least."""
 
 
 def activate(ts: Toolstack, db: Database, vm: Record) -> list[str]:
@@ -197,8 +197,10 @@ def migrate_domain(
     def gone() -> bool:
         return not host.powered or not ts.lab.reaches(ts.host.name, host)
 
-    for _ in range(_SLICES):
-        yield (seconds - timing.vm_switch) / _SLICES
+    copying = seconds - timing.vm_switch
+    looks = max(5, int(copying / LOOK_UP))
+    for _ in range(looks):
+        yield copying / looks
         if cancelled():
             raise Failure("TASK_CANCELLED", task)
         if gone():
