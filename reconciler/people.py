@@ -13,6 +13,7 @@ from reconciler.core.fence_text import Refusal, device_words
 from reconciler.core.judge import brake_reason, uuid_of
 from reconciler.core.limits import Pause
 from reconciler.core.model import Vm
+from reconciler.core.parked import Failing
 from reconciler.core.wanted import Member
 from reconciler.core.words import address_host, count, names, utc
 from reconciler.fencing.fence import Probe
@@ -32,6 +33,7 @@ __all__ = [
     "pause",
     "prospect",
     "revoke",
+    "unpark",
     "unpause",
 ]
 
@@ -210,6 +212,14 @@ def unpause(rec: Reconciler, *, by: str, vm: str | None = None, everything: bool
     with _Record(rec, "pause --clear", by) as record:
         gone = rec.folder.memory.unpause(vm, everything=everything)
         record.write("unpause", pauses=gone)
+    return gone
+
+
+def unpark(rec: Reconciler, *, by: str, vm: str | None = None) -> tuple[Failing, ...]:
+    """Let unattended runs try again what failed of one VM, or of all; what was forgotten."""
+    with _Record(rec, "unpark", by) as record:
+        gone = rec.folder.memory.unpark(vm)
+        record.write("unpark", failing=gone)
     return gone
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import Pause, freeze_of
 from reconciler.core.model import PoolState
 from reconciler.core.obligations import standing
+from reconciler.core.parked import Failing, noted, parked, still_failing, unpark_command
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Session, Sessions
@@ -78,6 +79,7 @@ class Look:
     """The pool as each of several masters tells it, by the master's name; without those that could not be read."""
     copies: CopyMemory = NOTHING
     unsettled: tuple[Unsettled, ...] = ()
+    failing: tuple[Failing, ...] = ()
 
 
 @dataclass
@@ -196,9 +198,22 @@ class Reconciler:
         pauses = self.folder.memory.pauses(now=now)
         stops = self._stops(last_known, state, seen, remember=remember)
         unsettled = self._unsettled(state, remember=remember)
+        failing = self._failing(state, remember=remember)
         copies = self._copies(last_known, state, seen, remember=remember)
         self.look = Look(
-            now, seen, state, last_known, certificates, incident, fault, pauses, stops, realms, copies, unsettled
+            now,
+            seen,
+            state,
+            last_known,
+            certificates,
+            incident,
+            fault,
+            pauses,
+            stops,
+            realms,
+            copies,
+            unsettled,
+            failing,
         )
         if state is not None and remember:
             snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
@@ -242,6 +257,28 @@ class Reconciler:
         if remember:
             self.folder.memory.end([u for u in held if u not in left])
         return left
+
+    def _failing(self, state: PoolState | None, *, remember: bool) -> tuple[Failing, ...]:
+        """What failed in the runs before and is not settled by this look."""
+        held = self.folder.memory.failing()
+        if state is None:
+            return held
+        left = still_failing(held, state)
+        if remember:
+            self.folder.memory.keep_failing(left)
+        return left
+
+    def _earlier(self, look: Look) -> tuple[Failing, ...]:
+        """What failed before this run, which says itself what failed in it."""
+        return tuple(one for one in look.failing if one.run != self.run)
+
+    def _remember_failures(self, done: Sequence[Done]) -> None:
+        """For later runs. A run that can't write it down has still done what it did."""
+        memory = self.folder.memory
+        try:
+            memory.keep_failing(noted(memory.failing(), done, run=self.run, at=self.port.now()))
+        except OSError as error:
+            log.warning("what failed can't be remembered: %s", error)
 
     def _read(self, address: str) -> PoolState:
         session = self.sessions.login(address)
@@ -290,7 +327,7 @@ class Reconciler:
             last_known=look.last_known,
             certificates=look.certificates,
             incident=look.incident,
-            allowance=replace(self.allowance, pauses=look.pauses, stops=look.stops),
+            allowance=replace(self.allowance, pauses=look.pauses, stops=look.stops, failing=self._earlier(look)),
             failback=self.failback,
             obligations=self.folder.memory.obligations(),
             realms=look.realms,
@@ -350,6 +387,9 @@ class Reconciler:
             else:
                 told.append(found.words)
         told += [str(pause) for pause in look.pauses]
+        for fails in parked(look.failing, self.wanted):
+            told.append(f"{fails.name} is parked for unattended runs: {fails.words}. To let them try it again: ")
+            told[-1] += unpark_command(self.wanted, fails.name)
         if frozen := freeze_of(self.wanted.policy.freeze, self.port.now()):
             window, end = frozen
             told.append(f"policy.freeze allows {window.level.word} at most until {utc(end)}: {window.reason}")
@@ -511,7 +551,10 @@ class Reconciler:
 
     def _spend(self, results: Iterable[Done]) -> None:
         """Hosts dealt with count against policy.brake.maxHostsPerRun for the rest of the run, whatever was tried
-        against --max-actions; VMs that were stopped here were not stopped by somebody else."""
+        against --max-actions; VMs that were stopped here were not stopped by somebody else. What failed is remembered.
+        """
+        results = tuple(results)
+        self._remember_failures(results)
         tried = [d for d in results if d.result is not Result.SKIPPED]
         struck = {d.action.target.name for d in tried if d.action.verb in _HOST_VERBS}
         used = sum(counts(d.action) for d in tried if d.result not in (Result.ALREADY, Result.REFUSED))

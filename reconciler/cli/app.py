@@ -60,6 +60,10 @@ COMMANDS = {
         "pause.pause",
         "Let every run leave a pool, or one VM, alone: it is looked at and planned, and nothing is done.",
     ),
+    "unpark": (
+        "pause.unpark",
+        "Let unattended runs try again what failed in so many runs in a row that they leave it alone.",
+    ),
     "lab": ("lab.app", "A simulated pool to try everything on: powered, cut and broken at will."),
 }
 """Name -> where it is (in this package), and the first line of its own help."""

@@ -1,4 +1,4 @@
-"""xenrec pause: leave a pool, or one VM, alone for a while; who said so, why, and until when."""
+"""xenrec pause: leave a pool, or one VM, alone for a while. xenrec unpark: try again what failed too often."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from reconciler import people
 from reconciler.cli.common import PathArgument, StateOption, Stop, fail, one, reconciler, say, troubles
 from reconciler.cli.exits import Exit
+from reconciler.core.parked import parked
 from reconciler.pipeline import Reconciler
 from reconciler.rooms import operator
 from reconciler.views.words import clean, utc
@@ -83,3 +84,31 @@ def _list(rec: Reconciler) -> None:
         say(clean(str(one_pause)))
     if not held:
         say("nothing is paused")
+
+
+def unpark(
+    path: PathArgument,
+    vm: Annotated[str | None, typer.Option("--vm", metavar="NAME", help="This VM only, by name or uuid.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List what failed in the last runs.")] = False,
+    state_dir: StateOption = None,
+) -> None:
+    """Let unattended runs try again what failed in so many runs in a row that they leave it alone.
+
+    It is kept on this machine. An attended apply tries it without this, and forgets it when it succeeds.
+    """
+    try:
+        with troubles():
+            wanted = one(path)
+            rec = reconciler(wanted, state_dir)
+            known = rec.folder.memory.failing()
+            chosen = [f for f in known if vm is None or vm in (f.name, f.uuid)]
+            if not listing:
+                chosen = list(people.unpark(rec, by=operator(), vm=vm)) if chosen else []
+    except Stop as stop:
+        fail(stop)
+    resting = parked(known, wanted)
+    for failing in chosen:
+        mark = "parked: " if failing in resting else ""
+        say(f"{'' if listing else 'forgotten: '}{mark}{clean(failing.name)}: {clean(failing.words)}")
+    if not chosen:
+        say("nothing failed in the last runs")

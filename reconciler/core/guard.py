@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.draft import Draft, apply_command
 from reconciler.core.limits import Pause, withheld_by
 from reconciler.core.model import PoolState
+from reconciler.core.parked import Failing, told, withheld_because
 from reconciler.core.plan import UPKEEP, Action, Done, Kept, Plan, Result, Stage, Verb, Withheld
 from reconciler.core.stopped import Stopped, holds_back
 from reconciler.core.wanted import Level, VmWish, Wanted
@@ -20,7 +21,8 @@ class Allowance:
     """How far this run may go. `spent`: hosts already fenced or buried in this run.
 
     `max_actions`: actions that this run may perform at most, of which `used` are done; None for no bound. `pauses` are
-    people's words to leave the pool or a VM alone, `stops` VMs that were found stopped while their host lives.
+    people's words to leave the pool or a VM alone, `stops` VMs that were found stopped while their host lives,
+    `failing` what failed in the runs before.
     """
 
     attended: bool = True
@@ -29,6 +31,7 @@ class Allowance:
     used: int = 0
     pauses: tuple[Pause, ...] = ()
     stops: tuple[Stopped, ...] = ()
+    failing: tuple[Failing, ...] = ()
     yields: frozenset[str] = frozenset()
     """Hosts of which a person said that they give way: as a second master, or with copies of VMs that run elsewhere."""
 
@@ -91,6 +94,8 @@ def restrain(
             )
         if not why:
             why, remedy = _stopped_by_hand(wanted, action, allowance, now)
+        if not why and not allowance.attended:
+            why, remedy = withheld_because(action, allowance.failing, wanted)
         if not why and counts(action) and allowance.max_actions is not None and used >= allowance.max_actions:
             why, remedy = (
                 f"this run may perform {count(allowance.max_actions, 'action')} (--max-actions)",
@@ -105,7 +110,7 @@ def restrain(
         used += counts(action)
         # Only a hand-over, which comes last, goes on without what it would have waited for.
         kept.append(replace(action, follows=tuple(i for i in action.follows if i not in refused)))
-    draft.actions[:] = [_told_stopped(action, allowance) for action in waited_for(kept)]
+    draft.actions[:] = [told(_told_stopped(action, allowance), allowance.failing) for action in waited_for(kept)]
     return replace(allowance, used=used)
 
 

@@ -245,6 +245,8 @@ class Limits:
     """Live migrations that a host takes part in at once, as source or as target."""
     migrations_per_pool: int = 8
     migrate_timeout: float = 1800.0
+    park_after: int = 3
+    """Runs in a row in which an action on a VM may fail before unattended runs leave it alone."""
 
 
 @dataclass(frozen=True, slots=True)

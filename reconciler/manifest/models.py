@@ -264,6 +264,8 @@ class LimitsBlock(_Block):
     """VMs that migrate at once in the pool."""
     migrate_timeout: Duration = 1800.0
     """For a live migration; then it is cancelled, and the VM goes on where it was."""
+    park_after: Count = 3
+    """Runs in a row in which an action on a VM may fail before unattended runs leave it alone (`xenrec unpark`)."""
 
 
 class MetadataBlock(_Block):

@@ -163,6 +163,7 @@ def _policy(doc: Document, policy: models.Policy) -> Policy:
             migrations_per_host=limits.migrations_per_host,
             migrations_per_pool=limits.migrations_per_pool,
             migrate_timeout=limits.migrate_timeout,
+            park_after=limits.park_after,
         ),
         freeze=tuple(_freeze(doc, n, window) for n, window in enumerate(policy.freeze)),
         grace=policy.grace,

@@ -1,5 +1,5 @@
 """What later runs must know of a pool besides proofs: pauses, obligations, VMs found stopped, starts whose end
-nobody saw, and what drills found. One file."""
+nobody saw, what fails run after run, and what drills found. One file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler.core.drill_news import Finding
 from reconciler.core.limits import Pause
 from reconciler.core.obligations import Obligation
+from reconciler.core.parked import Failing
 from reconciler.core.stopped import Stopped
 from reconciler.core.unsettled import Unsettled
 from reconciler.state.shelf import Shelf
@@ -85,6 +86,29 @@ class Memory:
             return
         with self._shelf.content() as content:
             content["stops"] = [asdict(s) for s in stops]
+
+    # --- what fails -----------------------------------------------------------------------------------------------
+
+    def failing(self) -> tuple[Failing, ...]:
+        """Actions that failed in the last runs that tried them."""
+        return self._shelf.read("failing", Failing)
+
+    def keep_failing(self, failing: Sequence[Failing]) -> None:
+        """These and no others; nothing is written where nothing changed."""
+        if tuple(failing) == self.failing():
+            return
+        with self._shelf.content() as content:
+            content["failing"] = [asdict(f) for f in failing]
+
+    def unpark(self, vm: str | None) -> tuple[Failing, ...]:
+        """Forget what failed of a VM (by name or uuid), or of all: what was forgotten."""
+        if not self._shelf.path.exists():
+            return ()
+        with self._shelf.content() as content:
+            found = self._shelf.listed(content, "failing", Failing)
+            gone = [f for f in found if vm is None or vm in (f.name, f.uuid)]
+            content["failing"] = [asdict(f) for f in found if f not in gone]
+        return tuple(gone)
 
     # --- drills ---------------------------------------------------------------------------------------------------
 
