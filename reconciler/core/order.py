@@ -79,9 +79,11 @@ def order_starts(
 
 
 def order_stops(selection: Selection, state: PoolState, draft: Draft) -> None:
-    """Have what others depend on stop after them, and a vApp's VMs in descending order; say who runs on without it."""
+    """Have what others depend on stop after them, and a vApp's VMs in descending order; say who runs on without it.
+    What would start and depends on a VM that stops is withheld."""
     stops = {a.target.uuid: a for a in draft.actions if a.verb in _DOWN}
     refs = {vm.ref: stops[vm.uuid] for vm in state.guests if vm.uuid in stops}
+    _hold_stranded(set(refs), selection, state, draft)
     dependants: dict[Ref, list[Ref]] = {ref: [] for ref in refs}
     staying: dict[Ref, list[Ref]] = {ref: [] for ref in refs}
     for ref in selection.wishes:
@@ -107,6 +109,19 @@ def order_stops(selection: Selection, state: PoolState, draft: Draft) -> None:
         done[ref] = replace(refs[ref], follows=follows, behind=behind, why=why)
     turn = iter(done.values())
     draft.actions[:] = [next(turn) if a.verb in _DOWN else a for a in draft.actions]
+
+
+def _hold_stranded(down: set[Ref], selection: Selection, state: PoolState, draft: Draft) -> None:
+    """Withhold the starts that depend on VMs that are to stop, and what depends on those."""
+    starts = {a.target.uuid: a for a in draft.actions if a.verb in _UP}
+    pending = {vm.ref: starts[vm.uuid] for vm in state.guests if vm.uuid in starts}
+    while stranded := [ref for ref in pending if down.intersection(needs(ref, selection))]:
+        for ref in stranded:
+            action = pending.pop(ref)
+            bad = names(state.name_of(dep) for dep in needs(ref, selection) if dep in down)
+            draft.hold(action, f"it depends on {bad}, which does not run then", "see what is declared there")
+            draft.actions.remove(action)
+        down.update(stranded)
 
 
 def _hold_orphans(

@@ -165,3 +165,16 @@ def test_whatever_depends_on_whatever_each_start_comes_after_what_it_needs() -> 
                         assert place[f"await-ready {other}"] < number, seed
         settled = {a.target.name for a in made.actions} | {h.action.target.name for h in made.withheld}
         assert settled >= {v.name for v in pool.vms.values() if v.resident_on is None}, seed
+
+
+def test_what_depends_on_a_vm_that_is_to_stop_does_not_start() -> None:
+    pool = pool_of("a", "b")
+    pool.vm("c", on="xen02")
+    made = plan(
+        wanted(depends("a", "b"), depends("b", "c", ready=Ready(tools=True)), wish("c", "halted")), pool.state()
+    )
+    assert told(made) == ["shutdown c"]
+    assert {h.action.target.name: h.why for h in made.withheld} == {
+        "a": "it depends on b, which does not run then",
+        "b": "it depends on c, which does not run then",
+    }

@@ -17,6 +17,7 @@ from reconciler.core.wanted import (
     PlacementWish,
     Policy,
     Priority,
+    Ready,
     SelectorKind,
     StorageWish,
     VmWish,
@@ -25,6 +26,7 @@ from reconciler.core.wanted import (
 )
 from reconciler.lab import Lab
 from tests.support.labport import PROBE
+from reconciler.lab.guests import NEVER
 from tests.support.story import wanted_of
 
 STATES = (WantedState.RUNNING, WantedState.RUNNING, WantedState.HALTED, WantedState.SUSPENDED, WantedState.AS_IS)
@@ -69,7 +71,7 @@ def random_wanted(lab: Lab, seed: int) -> Wanted:
         master=master if rng.random() < 0.85 else None,
         storage=StorageWish(default_sr=rng.choice((None, None, "san-1"))),
         connection=_connection(wanted.connection, seed),
-        vms=_wishes(rng, wanted, hosts, lab),
+        vms=_ordered(random.Random(f"{seed} order"), _wishes(rng, wanted, hosts, lab), lab),
     )
 
 
@@ -123,6 +125,28 @@ def with_maintenance(wanted: Wanted, seed: int) -> Wanted:
             replace(w, placement=replace(w.placement, stop_for_maintenance=rng.random() < share)) for w in wanted.vms
         ),
     )
+
+
+def _ordered(rng: random.Random, wishes: tuple[VmWish, ...], lab: Lab) -> tuple[VmWish, ...]:
+    """Some depend on others and wait for them, by every means; not every guest does what is waited for."""
+    if rng.random() < 0.5:
+        return wishes
+    made: list[VmWish] = []
+    for wish in wishes:
+        guest = lab.guests.of(wish.value)
+        guest.tools = rng.choice((None, None, None, 5.0, 90.0, NEVER))
+        guest.ports = {5432: rng.choice((0.0, 3.0, 40.0, NEVER)), 80: rng.choice((1.0, 20.0))}
+        guest.pages = {"/": rng.choice((200, 200, 503))}
+        changed = wish
+        if rng.random() < 0.5:
+            ready = rng.choice((Ready(tools=True), Ready(address=True), Ready(tcp=5432), Ready(http="/")))
+            changed = replace(changed, ready=replace(ready, timeout=rng.choice((10.0, 60.0, 300.0))))
+            if rng.random() < 0.2:
+                changed = replace(changed, ready=Ready(delay=rng.choice((1.0, 45.0))))
+        if made and rng.random() < 0.5 and wish.kind is SelectorKind.UUID:
+            changed = replace(changed, depends_on=tuple({rng.choice(made).value for _ in range(rng.randint(1, 2))}))
+        made.append(changed)
+    return tuple(made)
 
 
 def _forbidden(rng: random.Random, lab: Lab, names: dict[str, str]) -> list[VmWish]:

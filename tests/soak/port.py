@@ -123,7 +123,8 @@ class SoakPort(LabPort):
 
     def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
         """A round of questions. Several connections at once to every member are how a survey begins."""
-        if len(asks) == len(self.watch.wanted.members) and all(a.kind == "tcp" for a in asks):
+        members = {m.address for m in self.watch.wanted.members}
+        if len(asks) == len(members) and all(a.kind == "tcp" and a.address in members for a in asks):
             self.watch.surveyed()
         for ask in asks:
             if ask.kind == "tcp":
