@@ -26,6 +26,8 @@ from reconciler.core.evidence import (
     Verdict,
 )
 from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back, upkeep_once
+from reconciler.core.expected import expected, learnt
+from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back
 from reconciler.core.judge import uuid_of
 from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import Pause, freeze_of
@@ -273,9 +275,10 @@ class Reconciler:
         return tuple(one for one in look.failing if one.run != self.run)
 
     def _remember_failures(self, done: Sequence[Done]) -> None:
-        """For later runs. A run that can't write it down has still done what it did."""
+        """For later runs, and how long things took. A run that can't write it down has still done what it did."""
         memory = self.folder.memory
         try:
+            self.folder.durations.keep(learnt(self.folder.durations.load(), done))
             memory.keep_failing(noted(memory.failing(), done, run=self.run, at=self.port.now()))
         except OSError as error:
             log.warning("what failed can't be remembered: %s", error)
@@ -343,7 +346,12 @@ class Reconciler:
         busy = (f"another run works on this pool: {one}" for one in self._busy(look))
         reminders = (*self._reminders(look, plan), *busy)
         missing = (self._no_local,) if self._no_local else ()
-        return replace(plan, notes=(*plan.notes, *missing, *reminders), reminders=reminders)
+        plan = replace(plan, notes=(*plan.notes, *missing, *reminders), reminders=reminders)
+        if not plan.actions:
+            return plan
+        took = self.folder.durations.load()
+        seconds, chain = expected(plan, self.wanted.policy.limits, took, look.state or look.last_known)
+        return replace(plan, expected=seconds, critical=tuple(a.id for a in chain))
 
     def drilled(self, look: Look, plan: Plan, *, depth: int = 0, taken: bool = False) -> tuple[Drill, News] | None:
         """What the loss of hosts would mean, of one and of sets up to `depth` or policy.placement.reserve, and what of

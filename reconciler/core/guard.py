@@ -317,4 +317,6 @@ def _without(plan: Plan, reasons: Mapping[str, tuple[str, str]]) -> Plan:
             stages.append(replace(stage, actions=tuple(kept)))
     if not gone:
         return plan
-    return replace(plan, stages=tuple(stages), withheld=plan.withheld + tuple(held), notes=notes)
+    return replace(
+        plan, stages=tuple(stages), withheld=plan.withheld + tuple(held), notes=notes, expected=None, critical=()
+    )

@@ -236,6 +236,10 @@ class Plan:
     """Of a managed pool: what the loss of its master now would cost, and how that is known."""
     reminders: tuple[str, ...] = ()
     """Those of the notes that outlive runs: open obligations, pauses, freeze windows, other runs."""
+    expected: float | None = None
+    """Seconds that all of it takes about, if nothing goes wrong."""
+    critical: tuple[str, ...] = ()
+    """Ids of the longest chain of its actions on VMs, in order."""
 
     @property
     def actions(self) -> tuple[Action, ...]:

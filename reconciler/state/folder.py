@@ -20,6 +20,7 @@ from reconciler.core.obligations import Obligation
 from reconciler.core.unsettled import Unsettled
 from reconciler.state.copies import Copies
 from reconciler.state.disk import StateError, damaged, give_to_owner_of, make_folder, read_json, remove, write_json
+from reconciler.state.durations import Durations
 from reconciler.state.journal import Journal, read_journal
 from reconciler.state.lock import LockBusy, holder, locked
 from reconciler.state.memory import Memory
@@ -89,6 +90,11 @@ class PoolFolder:
     def memory(self) -> Memory:
         """Pauses, obligations and VMs found stopped."""
         return Memory(self.path)
+
+    @property
+    def durations(self) -> Durations:
+        """How long actions on VMs took."""
+        return Durations(self.path)
 
     @property
     def copies(self) -> Copies:

@@ -110,6 +110,8 @@ def plan_document(plan: Plan) -> Document:
         "differences": [{"of": of, "difference": text} for of, text in plan.differences],
         "forewarning": plan.forewarning,
         "reminders": list(plan.reminders),
+        "expected": plan.expected,
+        "critical": list(plan.critical),
     }
 
 

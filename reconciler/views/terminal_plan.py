@@ -84,6 +84,7 @@ def plan_text(
     _kept(page, plan, verbose=verbose)
     page.blank()
     page.line(("Plan: ", "bold"), words.counted(plan) + ".", hang=2)
+    _expected(page, plan, teller)
     command = apply_command
     if command is None:
         command = f"xenrec apply {plan.argument or plan.source}" if plan.source and plan.actions else ""
@@ -94,6 +95,17 @@ def plan_text(
             command = plan.withheld[0].remedy  # said above, but the last line is what is read first at 3 a.m.
     page.next(command, indent=0)
     return page.render()
+
+
+def _expected(page: Page, plan: Plan, teller: Teller) -> None:
+    """How long it takes, where the order of its steps has a say in that."""
+    steps = {a.id: a for a in plan.actions}
+    chain = [teller.does(steps[i]) for i in plan.critical if i in steps]
+    if plan.expected is None or len(chain) < 2:
+        return
+    shown = chain if len(chain) < 6 else [*chain[:3], f"{len(chain) - 5} more", *chain[-2:]]
+    took = f"about {words.lasting(plan.expected)} if nothing goes wrong"
+    page.line(("Expected: ", "bold"), f"{took}; the longest chain: {', then '.join(shown)}.", hang=2)
 
 
 def headline(pool: str, diagnosis: Diagnosis) -> str:
