@@ -38,7 +38,7 @@ from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, Port, Session, Sessions
 from reconciler.core.stopped import Stopped, answering, newly_stopped, still_stopped
-from reconciler.core.unsettled import Unsettled, still_unsettled
+from reconciler.core.unsettled import Unsettled, still_unsettled, under_way
 from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
 from reconciler.core.words import address_host, utc
 from reconciler.execute.desk import Desk
@@ -199,7 +199,7 @@ class Reconciler:
         realms = self._realms(masters, expected) if len(masters) > 1 else {}
         pauses = self.folder.memory.pauses(now=now)
         stops = self._stops(last_known, state, seen, remember=remember)
-        unsettled = self._unsettled(state, remember=remember)
+        unsettled = self._unsettled(state, seen, remember=remember)
         failing = self._failing(state, remember=remember)
         copies = self._copies(last_known, state, seen, remember=remember)
         self.look = Look(
@@ -250,15 +250,20 @@ class Reconciler:
             log.warning("what changed in the pool can't be remembered: %s", error)
             return memory.load()
 
-    def _unsettled(self, state: PoolState | None, *, remember: bool) -> tuple[Unsettled, ...]:
-        """Starts whose end neither an earlier run nor this look saw."""
+    def _unsettled(self, state: PoolState | None, seen: Survey, *, remember: bool) -> tuple[Unsettled, ...]:
+        """Starts and migrations, whosever, whose end neither an earlier run nor this look saw."""
         held = self.folder.memory.unsettled()
         if state is None:
             return held
-        left = still_unsettled(held, state)
+        heard = (t for t in seen.testimonies if t.login is LoginAnswer.MASTER or t.reaches_master)
+        left = still_unsettled(held, state, {address_host(t.address) for t in heard})
+        known = {(u.uuid, u.host_uuid) for u in left}
+        fresh = tuple(u for u in under_way(state, self.run) if (u.uuid, u.host_uuid) not in known)
         if remember:
             self.folder.memory.end([u for u in held if u not in left])
-        return left
+            for one in fresh:
+                self.folder.memory.begin(one)
+        return left + fresh
 
     def _failing(self, state: PoolState | None, *, remember: bool) -> tuple[Failing, ...]:
         """What failed in the runs before and is not settled by this look."""

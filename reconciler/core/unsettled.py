@@ -7,7 +7,7 @@ its toolstack starts again (recordings 15, 21).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.draft import toolstack_command
@@ -36,10 +36,11 @@ class Unsettled:
     run: str
 
 
-def still_unsettled(found: Sequence[Unsettled], state: PoolState) -> tuple[Unsettled, ...]:
+def still_unsettled(found: Sequence[Unsettled], state: PoolState, sound: Collection[str] = ()) -> tuple[Unsettled, ...]:
     """Those that the pool as it was read does not settle. One is settled when the database has the VM as running (of a
-    migration: there), when its host's toolstack started anew and the host is enabled again (then it told what it runs),
-    or when the VM or the host is gone from the pool."""
+    migration: there, or on a host that can write into the database: `sound` are addresses of hosts that reach their
+    master as we saw ourselves, for XAPI's `live` is minutes old), when its host's toolstack started anew and the host
+    is enabled again (then it told what it runs), or when the VM or the host is gone."""
     vms = {vm.uuid: vm for vm in state.guests}
     hosts = {host.uuid: host for host in state.hosts.values()}
     left = []
@@ -49,11 +50,26 @@ def still_unsettled(found: Sequence[Unsettled], state: PoolState) -> tuple[Unset
             continue
         runs = vm.power_state in (PowerState.RUNNING, PowerState.PAUSED) and not vm.current_operations
         if one.verb == Verb.MIGRATE:
-            runs = runs and vm.resident_on == host.ref
+            where = state.hosts.get(vm.resident_on or "")
+            runs = runs and where is not None and (where is host or (where.enabled and where.address in sound))
         told = host.live and host.enabled and host.other_config.get("agent_start_time", "") != one.toolstack
         if not runs and not told:
             left.append(one)
     return tuple(left)
+
+
+def under_way(state: PoolState, run: str) -> tuple[Unsettled, ...]:
+    """The migrations that the pool shows, whosever they are. When the source dies in one of them after the switch,
+    nobody tells: the record stays with the source (xapi_vm_migrate.ml:pool_migrate, pool_migrate_complete comes
+    from there), and after XAPI's attempts to reach it the target is forgotten, too."""
+    found = []
+    for vm in state.guests:
+        host = state.hosts.get(vm.scheduled_on or "")
+        if host is not None and vm.power_state is PowerState.RUNNING and "pool_migrate" in vm.current_operations:
+            toolstack = host.other_config.get("agent_start_time", "")
+            verb = str(Verb.MIGRATE)
+            found.append(Unsettled(vm.uuid, vm.name, verb, host.uuid, host.name, toolstack, state.read_at, run))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
