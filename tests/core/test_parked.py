@@ -82,6 +82,6 @@ def test_unattended_runs_leave_it_alone_after_so_many_and_attended_ones_say_so()
     left = make(w, twice, attended=False)
     assert verbs(left) == []
     assert left.withheld[0].why.startswith("it is parked: its start failed in 2 runs in a row, last at ")
-    assert left.withheld[0].remedy.endswith("unpark MANIFEST --vm db01")
+    assert left.withheld[0].remedy.endswith("xenrec unpark pool.yaml --vm db01")
     tried = make(w, twice, attended=True)
     assert "its start failed in 2 runs in a row" in tried.actions[0].why
