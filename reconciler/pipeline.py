@@ -25,9 +25,8 @@ from reconciler.core.evidence import (
     Testimony,
     Verdict,
 )
-from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back, upkeep_once
 from reconciler.core.expected import expected, learnt
-from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back
+from reconciler.core.guard import ATTENDED, Allowance, ceiling, counts, hold_back, upkeep_once
 from reconciler.core.judge import uuid_of
 from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import Pause, freeze_of

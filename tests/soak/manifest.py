@@ -25,8 +25,8 @@ from reconciler.core.wanted import (
     WantedState,
 )
 from reconciler.lab import Lab
-from tests.support.labport import PROBE
 from reconciler.lab.guests import NEVER
+from tests.support.labport import PROBE
 from tests.support.story import wanted_of
 
 STATES = (WantedState.RUNNING, WantedState.RUNNING, WantedState.HALTED, WantedState.SUSPENDED, WantedState.AS_IS)
