@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler.core.buried import Buried, still_buried
 from reconciler.core.checker import check_plan
 from reconciler.core.copies import NOTHING, CopyMemory, remembered
 from reconciler.core.diagnose import diagnose
@@ -81,6 +82,7 @@ class Look:
     copies: CopyMemory = NOTHING
     unsettled: tuple[Unsettled, ...] = ()
     failing: tuple[Failing, ...] = ()
+    buried: tuple[Buried, ...] = ()
 
 
 @dataclass
@@ -200,6 +202,7 @@ class Reconciler:
         stops = self._stops(last_known, state, seen, remember=remember)
         unsettled = self._unsettled(state, seen, remember=remember)
         failing = self._failing(state, remember=remember)
+        buried = self._buried(state, remember=remember)
         copies = self._copies(last_known, state, seen, remember=remember)
         self.look = Look(
             now,
@@ -215,6 +218,7 @@ class Reconciler:
             copies,
             unsettled,
             failing,
+            buried,
         )
         if state is not None and remember:
             snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
@@ -287,6 +291,16 @@ class Reconciler:
         except OSError as error:
             log.warning("what failed can't be remembered: %s", error)
 
+    def _buried(self, state: PoolState | None, *, remember: bool) -> tuple[Buried, ...]:
+        """VMs of hosts that were declared dead and have not told since what they run."""
+        held = self.folder.memory.buried()
+        if state is None:
+            return held
+        left = still_buried(held, state)
+        if remember:
+            self.folder.memory.exhume([b for b in held if b not in left])
+        return left
+
     def _read(self, address: str) -> PoolState:
         session = self.sessions.login(address)
         try:
@@ -340,6 +354,7 @@ class Reconciler:
             realms=look.realms,
             memory=look.copies,
             unsettled=look.unsettled,
+            buried=look.buried,
         )
         for judged in plan.diagnosis.members:
             if judged.voided is not None:

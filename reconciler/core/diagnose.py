@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.draft import apply_command, attest_command, plan_command
+from reconciler.core.draft import apply_command, plan_command
 from reconciler.core.evidence import (
     Certificate,
     Diagnosis,
@@ -151,10 +151,12 @@ def _deposed_words(wanted: Wanted, one: Obligation, judged: tuple[Judged, ...], 
         f"place at {utc(one.since)}{behind}. {one.host} knows nothing of what happened since: a VM that it starts may "
         "run already, and a host that joins it kills the VMs that it does not know",
         judged,
-        remedy=f"start and move nothing; bring {one.master} back, and {one.host} becomes its member by itself when its "
-        f"toolstack restarts; if {one.master} is gone for good, prove that it is dead: "
-        f"{attest_command(wanted, one.master)} and then give the office back with "
-        f"{apply_command(wanted, '--yield', one.master)}",
+        # Recording 18: of two masters the one that starts gives way, whichever it is.
+        remedy=f"start and move nothing. To keep what happened since: stop the toolstack of {one.host}, only then "
+        f"bring {one.master} back (it would give way to {one.host} when it starts), then start that toolstack again. "
+        f"If {one.master} is gone for good: attest it dead, and give the office back with "
+        f"{apply_command(wanted, '--yield', one.master)} instead. First: ssh root@{address_host(one.address)} "
+        "systemctl stop xapi",
         ties=ties,
     )
 

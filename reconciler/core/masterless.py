@@ -183,7 +183,7 @@ def masterless(
             remedy=brake_remedy(survey),
         )
     reach = [t.name for t in answering if t.reaches_master]
-    if not reach and (tangle := _tangle_words(ties)):
+    if not reach and (tangle := _tangle_words(ties, survey)):
         remedy = f"restart no toolstack, which changes nothing; see the way out: {plan_command(wanted)}"
         return Diagnosis(Situation.TANGLED, tangle, judged, remedy=remedy, ties=ties)
     if reach and in_office is not None and in_office.login in (LoginAnswer.REFUSED, LoginAnswer.STRANGE):
@@ -246,10 +246,15 @@ def masterless(
     )
 
 
-def _tangle_words(ties: Sequence[Tie]) -> str:
+def _tangle_words(ties: Sequence[Tie], survey: Survey) -> str:
     """What is wrong with who follows whom; "" where all chains end at one silent host. Restarting toolstacks changes
     nothing: each role is a file, and no host ever looks for another master than that file's (sheet §1.1)."""
     circle, ends = circle_of(ties), roots(ties)
+    if all(t.login is LoginAnswer.EMERGENCY and t.is_emergency for t in survey.testimonies):
+        # Only a member gets into that mode, so none of them is the master (sheet §1.2).
+        return "nobody accepts logins, and nobody is master: every member is in emergency mode"
+    if len(circle) == 1:
+        return f"nobody accepts logins, and nobody is master: {circle[0]} follows itself"
     if circle:
         return f"nobody accepts logins, and nobody is master: {names(circle)} follow one another in a circle"
     if len(ends) < 2 and End.UNTOLD not in ends.values():

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reconciler.core.buried import Buried, copies
 from reconciler.core.copies import CopyMemory
 from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import Draft
@@ -44,12 +45,13 @@ def make_plan(
     realms: Mapping[str, PoolState] | None = None,
     memory: CopyMemory | None = None,
     unsettled: Sequence[Unsettled] = (),
+    buried: Sequence[Buried] = (),
 ) -> Plan:
     """The plan for what is known now. `state` is the pool as its acting master tells it, None when there is none;
     `last_known` the pool as it was last read, for forecasts; `obligations` promotions that are not settled; `realms`
     the pool as each of several masters tells it, by the master's name; `memory` what is known of the members' copies
     of the database, None where nobody remembers (then none is refreshed);
-    `unsettled` starts whose end nobody saw."""
+    `unsettled` starts whose end nobody saw; `buried` VMs that were reset for a host that was declared dead."""
     known = state or last_known
     diagnosis = diagnose(
         wanted,
@@ -76,7 +78,7 @@ def make_plan(
         notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes) + cannot_ask(wanted, survey),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
-        plan = _managed(plan, wanted, survey, state, allowance, memory, unsettled, failback=failback)
+        plan = _managed(plan, wanted, survey, state, allowance, memory, unsettled, buried, failback=failback)
     elif diagnosis.situation in (Situation.LOST, Situation.BOOTING, Situation.TANGLED):
         plan = _lost(plan, wanted, survey, last_known, incident, allowance, memory)
     elif diagnosis.situation is Situation.TWO_MASTERS:
@@ -107,6 +109,7 @@ def _managed(
     allowance: Allowance,
     memory: CopyMemory | None,
     unsettled: Sequence[Unsettled],
+    buried: Sequence[Buried],
     *,
     failback: bool,
 ) -> Plan:
@@ -115,6 +118,9 @@ def _managed(
     first = Draft(actions=list(restore.regain))
     allowance = restrain(wanted, first, allowance, state=state, wishes={}, brake=brake, now=plan.made_at)
     draft = restore.draft
+    for found in copies(buried, restore.stands, state):
+        draft.unmet[:] = [u for u in draft.unmet if (u.target, u.wish) != (found.target, "state active")]
+        draft.unmet.append(found)
     draft.actions[:] = _ordered(draft.actions)  # as they will be done, so that --max-actions cuts the last ones
     wishes = _wishes(restore, state)
     allowance = restrain(wanted, draft, allowance, state=state, wishes=wishes, brake=brake, now=plan.made_at)

@@ -8,6 +8,8 @@ circle by emergency_transition_to_master; pool.recover_slaves then brings those 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, apply_command, fence_command, look_and_attest
 from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, Verdict
@@ -72,58 +74,77 @@ def plan_tangle(
         certificate_of=tuple(dead),
         via=candidate.address,
     )
-    untold = [x for x, end in roots(diagnosis.ties).items() if end is End.UNTOLD]
-    foreign = [x for x, end in roots(diagnosis.ties).items() if end is End.FOREIGN]
-    doubtful = [n for n in silent if n not in dead]
-    t = survey.of(candidate.name)
+    why, remedy = _bars(wanted, survey, diagnosis, known, candidate, [n for n in silent if n not in dead])
+    if not why and len(followed) > 1 and len(left) != 1:
+        why = (
+            f"members follow {names(m.name for m in followed if m)}, and which of them was master last can't be told: "
+        )
+        why += "a copy of the other's time has lost what came after"
+        remedy = f"say which one was not: {apply_command(wanted, '--yield', last.name)}"
+    if not why:
+        why, remedy = too
+    if why:
+        draft.hold(promote, why, remedy)
+        return Regain(draft, candidate, last if last.name in dead else None)
+    recover = Action(
+        Verb.RECOVER_MEMBERS,
+        Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else "")),
+        f"the others still follow one another; {candidate.name} can't finish its start until they follow it",
+        before="members follow one another",
+        after=f"every member that answers follows {candidate.name} and is enabled",
+        follows=(promote.id,),
+    )
+    draft.actions += [promote, recover]
+    return Regain(draft, candidate, last if last.name in dead else None)
+
+
+def _bars(
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    known: PoolState | None,
+    candidate: Member,
+    doubtful: Sequence[str],
+) -> tuple[str, str]:
+    """Why nobody may be promoted, and the next step; ("", "") where nothing bars it."""
+    ends = roots(diagnosis.ties)
     if known is not None and known.pool.ha_enabled:
-        why, remedy = (
+        return (
             "XAPI's own HA is on in this pool, and it chooses a new master by itself",
             f"wait and look: xenrec status {wanted.argument}",
         )
-    elif foreign:
-        behind = [tie.member for tie in diagnosis.ties if tie.follows == foreign[0]]
-        why, remedy = (
-            f"{names(behind)} {'follows' if len(behind) == 1 else 'follow'} {foreign[0]}, which is no declared "
+    for foreign in (x for x, end in ends.items() if end is End.FOREIGN):
+        behind = [tie.member for tie in diagnosis.ties if tie.follows == foreign]
+        return (
+            f"{names(behind)} {'follows' if len(behind) == 1 else 'follow'} {foreign}, which is no declared "
             "member's address: the pool's master may be there",
-            f"declare the host at {foreign[0]} under spec.members",
+            f"declare the host at {foreign} under spec.members",
         )
-    elif untold:
-        why, remedy = (
-            f"members follow {untold[0]}, which does not say whom it follows: it may obey a master that nobody hears",
-            f"ssh root@{_address(wanted, untold[0])} cat /etc/xensource/pool.conf",
+    if not any(tie.follows for tie in diagnosis.ties) and (others := _undeclared(wanted, known)):
+        return (
+            f"nobody says whom it follows, and the pool may have a master that is not declared: {others}",
+            "declare every host of the pool under spec.members",
         )
-    elif len(followed) > 1 and len(left) != 1:
-        why, remedy = (
-            f"members follow {names(m.name for m in followed if m)}, and which of them was master last can't be told: "
-            "a copy of the other's time has lost what came after",
-            f"say which one was not: {apply_command(wanted, '--yield', last.name)}",
+    for untold in (x for x, end in ends.items() if end is End.UNTOLD):
+        return (
+            f"members follow {untold}, which does not say whom it follows: it may obey a master that nobody hears",
+            f"ssh root@{_address(wanted, untold)} cat /etc/xensource/pool.conf",
         )
-    elif doubtful:
-        member = wanted.member(doubtful[0])
-        judged = diagnosis.of(doubtful[0])
-        why = f"{doubtful[0]} may be a master that nobody hears: {judged.why if judged else 'it was not asked'}"
+    for name in doubtful:
+        member, judged = wanted.member(name), diagnosis.of(name)
         fences = member is not None and bool(member.fencing)
-        remedy = fence_command(wanted, doubtful[0]) if fences else look_and_attest(wanted, doubtful[0])
-    elif t is not None and no_local_session(t):
-        account = wanted.connection.local_account.username
-        why = f"{candidate.name} gave no local session to {account}, and a promotion needs one"
-        remedy = local_remedy(wanted) if t.local_login is False else RUN_ELSEWHERE
-    elif too[0]:
-        why, remedy = too
-    else:
-        recover = Action(
-            Verb.RECOVER_MEMBERS,
-            Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else "")),
-            f"the others still follow one another; {candidate.name} can't finish its start until they follow it",
-            before="members follow one another",
-            after=f"every member that answers follows {candidate.name} and is enabled",
-            follows=(promote.id,),
+        return (
+            f"{name} may be a master that nobody hears: {judged.why if judged else 'it was not asked'}",
+            fence_command(wanted, name) if fences else look_and_attest(wanted, name),
         )
-        draft.actions += [promote, recover]
-        return Regain(draft, candidate, last if last.name in dead else None)
-    draft.hold(promote, why, remedy)
-    return Regain(draft, candidate, last if last.name in dead else None)
+    t = survey.of(candidate.name)
+    if t is not None and no_local_session(t):
+        account = wanted.connection.local_account.username
+        return (
+            f"{candidate.name} gave no local session to {account}, and a promotion needs one",
+            local_remedy(wanted) if t.local_login is False else RUN_ELSEWHERE,
+        )
+    return "", ""
 
 
 def _last_master(wanted: Wanted, known: PoolState | None) -> tuple[Member | None, str]:
@@ -139,6 +160,15 @@ def _last_master(wanted: Wanted, known: PoolState | None) -> tuple[Member | None
         "who was master last can't be told, for this machine never read the pool: set spec.master.host in "
         f"{wanted.source or 'the manifest'} to that host"
     )
+
+
+def _undeclared(wanted: Wanted, known: PoolState | None) -> str:
+    """Why a host that is not declared may be the pool's master; "" where every host of the pool is declared."""
+    if known is None:
+        return "this machine never read the pool"
+    declared = {uuid_of(member, known) for member in wanted.members}
+    others = sorted(host.name for host in known.hosts.values() if host.uuid not in declared)
+    return f"{names(others)} was in it" if others else ""
 
 
 def _address(wanted: Wanted, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from reconciler.core.buried import Buried
 from reconciler.core.draft import apply_command
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
@@ -100,6 +101,7 @@ def _once(
     host = action.target.name
     # 10 s per connect timeout, one for the host and one per VM, while live=true (recording 06).
     until = bench.port.now() + 60.0 + 15.0 * (1 + len(guests))
+    _remember(bench, action, ref, guests)
     bench.intend(action, DECLARE, desk.address, vms=sorted(guests.values()))
     bench.say(action, f"declaring {host} dead: {count(len(guests), 'VM')} to reset")
     try:
@@ -120,6 +122,26 @@ def _once(
     if result.failure is not None:
         return (yield from _refusal(bench, prover, action, result.failure, guests))
     return (yield from _observe(bench, action, ref, until, f"its task is {result.status}"))
+
+
+def _remember(bench: Bench, action: Action, ref: str, guests: dict[str, str]) -> None:
+    """Which VMs the host may go on running, should it only be cut off. Raises CannotRecord: then it is not buried."""
+    desk = bench.desk()
+    toolstack = str(dict(desk.read("host.get_record", ref).get("other_config") or {}).get("agent_start_time", ""))
+    vms = [
+        Buried(
+            name,
+            str(desk.read("VM.get_record", vm).get("uuid", "")),
+            action.target.name,
+            action.target.uuid,
+            toolstack,
+            bench.port.now(),
+            bench.run_id,
+        )
+        for vm, name in guests.items()
+    ]
+    with bench.recording(f"what runs on {action.target.name}"):
+        bench.store.bury(vms)
 
 
 def _refusal(

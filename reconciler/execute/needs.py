@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import BmcPower, Certificate, Incident, Survey
 from reconciler.core.fence_text import Refusal
@@ -70,6 +71,10 @@ class Store(Protocol):
 
     def handover(self) -> Incident | None:
         """The hand-over that was sent and whose end no run has seen."""
+        ...
+
+    def bury(self, vms: Sequence[Buried]) -> None:
+        """Remember the VMs of a host, before it is declared dead."""
         ...
 
     def begin(self, start: Unsettled) -> Unsettled:

@@ -56,7 +56,7 @@ def watch(bench: Bench, action: Action, member: Member, sent: Incident | None, *
         restarted = restarted or seen.answer in (LoginAnswer.REFUSED, LoginAnswer.STRANGE, LoginAnswer.MASTER)
         if seen.answer is LoginAnswer.REJECTED:
             return failed(action, f"{member.name} {seen}", "check connection.username and its password")
-        if seen.answer is LoginAnswer.SLAVE and sent and not same_address(seen.follows, sent.lost_address):
+        if seen.answer is LoginAnswer.SLAVE and sent and not _as_before(seen, sent, member):
             return failed(
                 action,
                 f"{member.name} follows {bench.name_at(seen.follows)}: another master is alive there",
@@ -123,3 +123,10 @@ def _stage_of(seen: Look, restarted: bool) -> str:
     if seen.answer in (LoginAnswer.REFUSED, LoginAnswer.SILENT, LoginAnswer.STRANGE):
         return RESTARTING
     return str(seen)
+
+
+def _as_before(seen: Look, sent: Incident, member: Member) -> bool:
+    """A member still follows whom it followed when it was told, or, on releases with emergency mode, itself. One that
+    was told in that mode did not say whom it followed."""
+    before = (sent.lost_address, member.address)
+    return not sent.lost_address or any(same_address(seen.follows, address) for address in before)

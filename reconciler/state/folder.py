@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import Certificate, Incident
 from reconciler.core.obligations import Obligation
@@ -276,6 +277,10 @@ class PoolFolder:
     def clear_handover(self) -> None:
         """Forget it: it is known what came of it. Fine when there is none."""
         remove(self._handover_path)
+
+    def bury(self, vms: Sequence[Buried]) -> None:
+        """Remember the VMs of a host, before it is declared dead."""
+        self.memory.bury(vms)
 
     def begin(self, start: Unsettled) -> Unsettled:
         """Remember a start before it is sent; what is held, maybe an older one. Raises StateError, OSError."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from reconciler.core.buried import Buried
 from reconciler.core.drill_news import Finding
 from reconciler.core.limits import Pause
 from reconciler.core.obligations import Obligation
@@ -138,6 +139,27 @@ class Memory:
                     return one
             content["unsettled"] = [asdict(u) for u in (*found, start)]
         return start
+
+    # --- VMs of hosts that were declared dead ---------------------------------------------------------------------
+
+    def buried(self) -> tuple[Buried, ...]:
+        """Oldest first."""
+        return self._shelf.read("buried", Buried)
+
+    def bury(self, vms: Sequence[Buried]) -> None:
+        """A host is about to be declared dead; what is held of the same VM on the same host is replaced."""
+        with self._shelf.content() as content:
+            same = {(b.uuid, b.host_uuid) for b in vms}
+            kept = [b for b in self._shelf.listed(content, "buried", Buried) if (b.uuid, b.host_uuid) not in same]
+            content["buried"] = [asdict(b) for b in (*kept, *vms)]
+
+    def exhume(self, vms: Sequence[Buried]) -> None:
+        """Their host has told what it runs, or is gone."""
+        if not vms or not self._shelf.path.exists():
+            return
+        with self._shelf.content() as content:
+            found = self._shelf.listed(content, "buried", Buried)
+            content["buried"] = [asdict(b) for b in found if b not in vms]
 
     def end(self, starts: Sequence[Unsettled]) -> None:
         """It is known what came of them."""

@@ -120,6 +120,22 @@ def test_who_is_proved_dead_is_left_out_and_a_dead_last_master_is_succeeded() ->
     assert any("its own copy of the database" in note for note in found.notes)
 
 
+def test_where_all_are_in_emergency_mode_none_of_them_is_master() -> None:
+    quiet = seen({"xen01": "emergency", "xen02": "emergency", "xen03": "emergency"})
+    flagged = replace(quiet, testimonies=tuple(replace(t, is_emergency=True) for t in quiet.testimonies))
+    found = make_plan(wanted(), flagged, now=NOW, last_known=known())
+    assert "every member is in emergency mode" in found.diagnosis.why
+    assert verbs(found)[:2] == ["promote xen01", "recover-members lab"]
+    starting = make_plan(wanted(), quiet, now=NOW, last_known=known())
+    assert starting.actions == ()
+    (one,) = make_plan(
+        wanted(), flagged, now=NOW, last_known=replace(PoolBuilder(4).state(), read_at=NOW - 60)
+    ).withheld
+    assert "xen04 was in it" in one.why
+    (one,) = make_plan(wanted(master=MasterWish("xen01")), flagged, now=NOW).withheld
+    assert "this machine never read the pool" in one.why
+
+
 def test_a_promotion_under_way_is_watched_and_not_sent_again() -> None:
     sent = Incident("lab", "xen01", address("xen03"), "xen01", address("xen03"), NOW - 5, "run-1")
     found = plan(incident=sent)

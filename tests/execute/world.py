@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import (
     BmcPower,
@@ -415,6 +416,7 @@ class MemoryStore:
     broken: bool = False
     full: bool = False
     starts: list[Unsettled] = field(default_factory=list)
+    buried: list[Buried] = field(default_factory=list)
     """Those whose end is not known."""
 
     def save_incident(self, incident: Incident) -> None:
@@ -442,6 +444,9 @@ class MemoryStore:
 
     def incident(self) -> Incident | None:
         return self.sent
+
+    def bury(self, vms: Sequence[Buried]) -> None:
+        self.buried += vms
 
     def begin(self, start: Unsettled) -> Unsettled:
         if self.full:

@@ -117,8 +117,8 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I2",
         MASTERLESS,
-        "if not reach and (tangle := _tangle_words(ties)):",
-        "if tangle := _tangle_words(ties):",
+        "if not reach and (tangle := _tangle_words(ties, survey)):",
+        "if tangle := _tangle_words(ties, survey):",
         TANGLES,
     ),
     Guard(
@@ -133,10 +133,10 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I4", RIVALS, "elif loser in yields or (found is not None and not found.running):", "elif True:", TANGLES),
     _off("I2", DIAGNOSE, "if successor is None or successor.follows or (dead and one.master in yields)", TANGLES),
     _off("I9", UNTANGLE, "if known is not None and known.pool.ha_enabled", TANGLES),
-    Guard("I2", UNTANGLE, "    elif foreign:", "    elif False:", TANGLES),
-    Guard("I2", UNTANGLE, "    elif untold:", "    elif False:", TANGLES),
-    Guard("I2", UNTANGLE, "    elif doubtful:", "    elif False:", TANGLES),
-    Guard("I2", UNTANGLE, "    elif len(followed) > 1 and len(left) != 1:", "    elif False:", TANGLES),
+    Guard("I2", UNTANGLE, "if end is End.FOREIGN):", "if False):", TANGLES),
+    Guard("I2", UNTANGLE, "if end is End.UNTOLD):", "if False):", TANGLES),
+    Guard("I2", UNTANGLE, "for name in doubtful:", "for name in ():", TANGLES),
+    Guard("I2", UNTANGLE, "if not why and len(followed) > 1 and len(left) != 1:", "if False:", TANGLES),
     _off("I2", CHECKER, "if not action.certificate_of and len(members) < len(world.survey.testimonies)", TANGLES),
     Guard(
         "I2",
