@@ -66,11 +66,11 @@ def maintained(watch: Watch, vm: Mapping[str, Any], db: Any, *, all_vms: bool = 
 
 def second_master(watch: Watch, loser: LabHost, winner: LabHost | None) -> None:
     """A master is told to follow another: that one acts, too, and nothing runs on the loser or on who follows it that
-    its toolstack would kill when it starts."""
+    its toolstack would kill when it starts, unless a person said that it gives way."""
     if winner is None or winner.name not in watch.sight.acts_since:
         watch.blame("I2", f"points {loser.name}, which acts as master, at one that does not")
         return
     behind = [h for h in watch.lab.hosts.values() if h is loser or h.role == f"slave:{loser.address}"]
     running = sorted(d.name for h in behind for d in watch.lab.world.boxes[h.name].domains.values())
-    if running:
+    if running and loser.name not in watch.yields:
         watch.blame("I4", f"points the master {loser.name} at {winner.name}, which may kill {running}")

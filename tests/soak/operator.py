@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reconciler.core.evidence import Situation
+from reconciler.core.evidence import LoginAnswer, Situation
 from reconciler.core.plan import Plan
 from reconciler.lab import Lab, LabHost
 from reconciler.lab.faults import deed
@@ -53,30 +53,45 @@ class Operator:
         self.say(f"   @ operator: {what} {chosen['name']}: {command}")
         deed(self.lab, command.split(), lambda text: self.say(f"   @ {text}"))()
 
+    def meddle(self, what: str, host: LabHost, other: LabHost) -> None:
+        """Somebody who knows no better changes who is master, with a session of that very host: points it at another,
+        makes it master beside whoever is, or lets it recover the others (recordings 05, 13, 17)."""
+        self.say(f"   @ operator: {what} {host.name} {other.name}")
+        # Whatever runs by then twice, or is started by two masters, is theirs.
+        self.started += [(self.lab.now, vm["uuid"]) for vm in self.lab.describe()["vms"]]
+        session = self._ask(host, "session.slave_local_login_with_password", "root", "lab")
+        if session is None:
+            return
+        method, params = {
+            "stray": ("pool.emergency_reset_master", [other.address]),
+            "promote": ("pool.emergency_transition_to_master", []),
+            "recover": ("pool.recover_slaves", []),
+        }[what]
+        self._ask(host, method, session, *params, patience=60.0)
+
     # --- what a plan told them -----------------------------------------------------------------------------------
 
     def follow(self, plan: Plan) -> bool:
         """Do what the plan advises and only people may do; whether there was something."""
         situation = plan.diagnosis.situation
-        if situation is Situation.TWO_MASTERS:
-            return self._decide()
+        if situation is Situation.DEPOSED:
+            return self._bring_back(plan)
         if any("xe-toolstack-restart" in remedy for remedy in remedies(plan)):
             return self._restart(plan)
-        if any("xe pool-recover-slaves" in remedy for remedy in remedies(plan)):
-            return self._decide()
         return False
 
-    def _decide(self) -> bool:
-        """On the master that most members follow, the later one where they are even: xe pool-recover-slaves."""
-        followers = {
-            h.name: sum(o.role == f"slave:{h.address}" for o in self.lab.hosts.values()) for h in self.lab.masters()
-        }
-        if not followers:
+    def _bring_back(self, plan: Plan) -> bool:
+        """The replaced master's toolstack is stopped until the promoted one is master again; False: it stays away."""
+        old = next(t.member for t in plan.diagnosis.ties if t.login is LoginAnswer.MASTER)
+        lab = self.lab
+        up = [h.name for h in lab.hosts.values() if h.up and h.name != old and h.role == "master"]
+        if not up:
             return False
-        right = max(self.lab.masters(), key=lambda h: followers[h.name])
-        session = self._ask(right, "session.login_with_password", "root", "lab", "1.0", "desk")
-        self.say(f"   @ operator: pool-recover-slaves on {right.name}")
-        self._ask(right, "pool.recover_slaves", session, patience=120.0)
+        self.say(f"   @ operator: stops the toolstack of {old} until {up[0]} is back")
+        lab.stop_toolstack(old)
+        lab.restart_toolstack(up[0])
+        lab.run(lab.now + 120.0)
+        lab.start_toolstack(old)
         return True
 
     def _restart(self, plan: Plan) -> bool:
@@ -91,6 +106,12 @@ class Operator:
 def remedies(plan: Plan) -> list[str]:
     """Every next step that the plan names."""
     return [plan.diagnosis.remedy, *(h.remedy for h in plan.withheld), *(u.remedy for u in plan.unmet), *plan.notes]
+
+
+def yields(plan: Plan) -> str:
+    """The first host of which the plan says that a person may let it give way; "" for none."""
+    found = [r.partition("--yield ")[2].split()[0] for r in remedies(plan) if "--yield " in r]
+    return found[0] if found else ""
 
 
 def _names(host: LabHost, remedy: str) -> bool:

@@ -86,7 +86,31 @@ def generate(seed: int) -> Schedule:
     manifest, repaired = rng.randrange(1 << 30), rng.random() < 0.5
     if seed % 8 == 7:  # drawn apart, so that the others stay what they were
         steps = _with_maintenance(random.Random(f"maintenance {seed}"), steps, pool.hosts)
+    for at, step in _tangles(seed, pool.hosts, len(steps)):
+        steps.insert(at, step)
     return Schedule(seed, pool, manifest, tuple(steps), repaired)
+
+
+def _tangles(seed: int, hosts: int, length: int) -> list[tuple[int, Step]]:
+    """In one schedule of eight somebody meddles with who is master, between other things; from a chance of its own, so
+    that the others stay as they were."""
+    rng = random.Random(f"tangle {seed}")
+    if rng.random() >= 0.125:
+        return []
+    host = rng.randrange(hosts)
+    other = (host + rng.randrange(1, hosts)) % hosts
+    at = rng.randrange(min(2, length), length + 1)
+    meddled: Step = rng.choice(
+        (("meddle", "stray", host, other), ("meddle", "promote", host, other), ("meddle", "recover", host, other))
+    )
+    if meddled[1] != "promote" or rng.random() < 0.4:
+        return [(at, meddled)]
+    # A partition that everybody in it survives: two masters, once it is healed.
+    split: list[Step] = [("cut", 0, h) for h in range(1, hosts)]
+    wait: Step = ("wait", rng.choice((65.0, 130.0)))
+    healed: list[Step] = [("heal", 0), ("wait", rng.choice(WAITS))]
+    steps = [*split, ("meddle", "promote", 1, 0), wait, ("meddle", "recover", 1, 0), wait, *healed]
+    return [(at + number, step) for number, step in enumerate(steps)]
 
 
 def _with_maintenance(rng: random.Random, steps: list[Step], hosts: int) -> list[Step]:

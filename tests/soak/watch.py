@@ -100,6 +100,7 @@ class Watch:
         self.has_read = False
         self.number = 0
         self.attended = True
+        self.yields: frozenset[str] = frozenset()
         self.wishes = self._resolve()
 
     def _resolve(self) -> Mapping[str, VmWish]:
@@ -110,8 +111,9 @@ class Watch:
             for wish in self.wanted.vms
         }
 
-    def begin(self, *, attended: bool) -> None:
-        """A new run."""
+    def begin(self, *, attended: bool, yields: frozenset[str] = frozenset()) -> None:
+        """A new run; `yields` are hosts that a person named with --yield."""
+        self.yields = yields
         self.attended = attended
         sight = Sight(answers_since=self.sight.answers_since, acts_since=self.sight.acts_since)
         self.sight = sight

@@ -22,7 +22,7 @@ from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.state.lock import LockBusy
 from tests.soak.manifest import random_wanted, with_maintenance
-from tests.soak.operator import Operator, remedies
+from tests.soak.operator import Operator, remedies, yields
 from tests.soak.port import Fate, SoakPort
 from tests.soak.schedule import PoolSpec, Schedule, Step
 from tests.soak.watch import Violation, Watch
@@ -68,25 +68,30 @@ class Actor:
         self.runs = 0
         self.busy = False
 
-    def reconciler(self, *, attended: bool = True, failback: bool = False) -> Reconciler:
+    def reconciler(
+        self, *, attended: bool = True, failback: bool = False, yields: frozenset[str] = frozenset()
+    ) -> Reconciler:
         """A new run."""
         self.runs += 1
-        self.watch.begin(attended=attended)
+        self.watch.begin(attended=attended, yields=yields)
         return Reconciler(
             self.world.wanted,
             self.port,
             PoolFolder(self.folder, self.world.wanted.name),
             lambda ref: "lab",
             f"{self.name}-{self.runs}",
-            allowance=Allowance(attended=attended),
+            allowance=Allowance(attended=attended, yields=yields),
             failback=failback,
             progress=lambda event: self.world.say(
                 f"{self.name}    . {event.action.target.name + ': ' if event.action else ''}{event.what}"
             ),
         )
 
-    def run(self, what: str, hits: tuple[Any, ...] = ()) -> Plan | None:
-        """One command; the plan that it ended with, None if it was killed or found the door locked."""
+    def run(self, what: str, hits: tuple[Any, ...] = (), *, yields: frozenset[str] = frozenset()) -> Plan | None:
+        """One command; the plan that it ended with, None if it was killed or found the door locked.
+
+        `yields` are the hosts that a person lets give way.
+        """
         if self.busy:
             return None
         self.busy = True
@@ -94,7 +99,7 @@ class Actor:
         world = self.world
         world.say(f"{self.name} xenrec {what}")
         try:
-            run = self.reconciler(attended=what != "unattended", failback=what == "failback")
+            run = self.reconciler(attended=what != "unattended", failback=what == "failback", yields=yields)
             if what == "plan":
                 plan = run.plan()
                 self._tell(plan)
@@ -222,6 +227,9 @@ class World:
             self.lab.run(self.lab.now + rest[0])
         elif kind == "member":
             self._member(*rest)
+        elif kind == "meddle":
+            what, host, other = rest
+            self.operator.meddle(what, self.lab.hosts[self._name(host)], self.lab.hosts[self._name(other)])
         elif kind == "operator":
             self.operator.do(*rest)
         elif kind == "script":
@@ -285,8 +293,14 @@ class World:
             if plan is None:
                 break
             helped = self.operator.follow(plan)
+            if (host := yields(plan)) and not helped:
+                actor.run("apply", yields=frozenset({host}))
+                helped = True
             for host in self.names:
-                if not lab.hosts[host].powered and any(f" {host} --dead" in told for told in remedies(plan)):
+                if not lab.hosts[host].powered and any(
+                    f" {host} --dead" in told or told.endswith(f"fence off {self.wanted.argument} {host}")
+                    for told in remedies(plan)
+                ):
                     helped = actor.attest(host, 1800.0) or helped
             if not plan.actions and not helped:
                 break
