@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reconciler.core.emergency import meaning
 from reconciler.core.evidence import (
     BmcPower,
     Certificate,
@@ -132,7 +133,8 @@ def alive_words(t: Testimony, master: str = "") -> str:
         gone = "; has lost it" if t.reaches_master is False else ""
         return f"follows {master or t.follows}{gone}"
     if t.login is LoginAnswer.EMERGENCY:
-        return f"in emergency mode ({t.detail})"
+        told = meaning(t.detail)
+        return f"in emergency mode: {told} ({t.detail})" if told else f"in emergency mode ({t.detail})"
     return f"answers, but rejects our login ({t.detail})"
 
 

@@ -244,3 +244,16 @@ def test_a_host_that_could_not_be_marked_as_ours_is_not_disabled() -> None:
     done = only(rig.run(Action(Verb.DISABLE_HOST, host_thing("xen02"), "")))
     assert (done.result, done.why) == (Result.FAILED, "xen02 could not be marked as disabled by xenrec")
     assert rig.world.count("host.disable") == 0
+
+
+def test_what_a_host_runs_is_kept_before_it_is_declared_dead_or_it_is_not() -> None:
+    rig = Rig()
+    rig.world.pull("xen03")
+    rig.store.kept.append(certificate("xen03", rig.world.now(), uuid="uuid-xen03"))
+    rig.world.metrics["OpaqueRef:m-xen03"]["live"] = False
+    rig.world.host_records["OpaqueRef:xen03"]["other_config"] = {"agent_start_time": "77."}
+    kept: list[int] = []
+    rig.world.at(DECLARE, lambda: kept.append(len(rig.store.buried)))
+    assert only(rig.run(bury("xen03"))).result is Result.DONE
+    assert kept == [2]
+    assert {(b.name, b.host, b.toolstack) for b in rig.store.buried} == {("v5", "xen03", "77."), ("v6", "xen03", "77.")}
