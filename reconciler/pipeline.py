@@ -32,6 +32,7 @@ from reconciler.core.judge import uuid_of
 from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import Pause, freeze_of
 from reconciler.core.model import PoolState
+from reconciler.core.moved import Moved, newly_moved, still_remembered
 from reconciler.core.obligations import standing
 from reconciler.core.parked import Failing, noted, parked, still_failing, unpark_command
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
@@ -77,6 +78,7 @@ class Look:
     fault: Fault | None = None
     pauses: tuple[Pause, ...] = ()
     stops: tuple[Stopped, ...] = ()
+    moves: tuple[Moved, ...] = ()
     realms: Mapping[str, PoolState] = field(default_factory=dict)
     """The pool as each of several masters tells it, by the master's name; without those that could not be read."""
     copies: CopyMemory = NOTHING
@@ -204,6 +206,7 @@ class Reconciler:
         failing = self._failing(state, remember=remember)
         buried = self._buried(state, remember=remember)
         copies = self._copies(last_known, state, seen, remember=remember)
+        moves = self._moves(last_known, state, remember=remember)
         self.look = Look(
             now,
             seen,
@@ -214,6 +217,7 @@ class Reconciler:
             fault,
             pauses,
             stops,
+            moves,
             realms,
             copies,
             unsettled,
@@ -301,6 +305,18 @@ class Reconciler:
             self.folder.memory.exhume([b for b in held if b not in left])
         return left
 
+    def _moves(self, before: PoolState | None, state: PoolState | None, *, remember: bool) -> tuple[Moved, ...]:
+        """VMs that were found on another host than before, now or by an earlier run, ours or anybody's."""
+        memory = self.folder.memory
+        held = memory.moves()
+        if state is None:
+            return held
+        fresh = newly_moved(before, state) if before is not None else ()
+        held = still_remembered(held, fresh, state.read_at)
+        if remember:
+            memory.keep_moves(held)
+        return held
+
     def _read(self, address: str) -> PoolState:
         session = self.sessions.login(address)
         try:
@@ -348,7 +364,13 @@ class Reconciler:
             last_known=look.last_known,
             certificates=look.certificates,
             incident=look.incident,
-            allowance=replace(self.allowance, pauses=look.pauses, stops=look.stops, failing=self._earlier(look)),
+            allowance=replace(
+                self.allowance,
+                pauses=look.pauses,
+                stops=look.stops,
+                moves=look.moves,
+                failing=self._earlier(look),
+            ),
             failback=self.failback,
             obligations=self.folder.memory.obligations(),
             realms=look.realms,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from reconciler.core.checker_flight import Load, Sizes, crowded, unwaited
-from reconciler.core.checker_target import parted, target_faults
+from reconciler.core.checker_target import parted, target_faults, wish_faults
 from reconciler.core.evidence import Certificate, LoginAnswer, Survey, Testimony
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.plan import Action, Plan, Verb
@@ -56,6 +56,9 @@ class _World:
     _wishes: dict[Ref, VmWish | None] = field(default_factory=dict)
     _exact: dict[tuple[SelectorKind, str], VmWish] = field(default_factory=dict)
     _loose: list[VmWish] = field(default_factory=list)
+
+    later: tuple[Action, ...] = ()
+    """Actions of the same stage that come after the one that is judged."""
 
     def wish(self, vm: Vm) -> VmWish | None:
         """The entry that means a VM."""
@@ -129,7 +132,8 @@ def check_plan(
         if stage.forecast:
             break
         found += _at_once(stage.actions, world)
-        for action in stage.actions:
+        for number, action in enumerate(stage.actions):
+            world.later = stage.actions[number + 1 :]
             found += [f"{action.verb} {action.target.name}: {why}" for why in _broken(action, world, done)]
             _perform(action, world)
             done.add(action.id)
@@ -352,7 +356,9 @@ def _power(action: Action, world: _World) -> list[str]:
     wish = world.wish(vm)
     if wish is None:
         why.append("the manifest does not name it")
-    elif wish.state not in _GOALS[action.verb] and not _may_stop(action, vm, wish, state, world):
+    elif wish.state not in _GOALS[action.verb] and not (
+        _may_stop(action, vm, wish, state, world) or _may_be_shed(action, wish, world)
+    ):
         why.append(f"the manifest declares it {wish.state}")
     if (
         wish is not None
@@ -391,6 +397,23 @@ def _before_its_own(vm: Vm, wish: VmWish | None, state: PoolState, world: _World
     return found
 
 
+def _may_be_shed(action: Action, wish: VmWish, world: _World) -> bool:
+    """The policy lets it go, and a start of a more important VM that comes later in the plan waits for that."""
+    limit = world.wanted.policy.shed
+    if action.verb is not Verb.SHUTDOWN or wish.state is not WantedState.RUNNING or limit is None:
+        return False
+    if wish.priority > limit or world.state is None:
+        return False
+    for later in world.later:
+        if later.verb not in (Verb.START, Verb.RESUME) or action.id not in later.follows:
+            continue
+        one = next((v for v in world.state.vms.values() if v.uuid == later.target.uuid), None)
+        other = world.wish(one) if one is not None else None
+        if other is not None and other.priority > wish.priority:
+            return True
+    return False
+
+
 def _start(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str]:
     why = []
     if world.power[vm.ref] not in (PowerState.HALTED, PowerState.SUSPENDED):
@@ -415,11 +438,39 @@ def _target(action: Action, vm: Vm, state: PoolState, world: _World) -> list[str
         why.append(f"{target.name} is not live, enabled and answering")
     if _resting(target, world):
         why.append(f"the manifest declares {target.name} in maintenance")
-    why += target_faults(vm, target, world.wish(vm), state, world.where, world.power[vm.ref])
+    wish = None if _on_its_way(action, vm, state, world) else world.wish(vm)
+    why += target_faults(vm, target, wish, state, world.where, world.power[vm.ref])
+    why += [f"{name} runs on {target.name}, and they must be apart" for name in _beside(vm, target, state, world)]
     size = 0 if world.promised.get(vm.ref) == target.ref else _arrives(vm)
     if world.load.get(target.ref, 0) + size > target.memory_total - target.memory_overhead:
         why.append(f"{target.name} has not enough memory left")
     return why
+
+
+def _on_its_way(action: Action, vm: Vm, state: PoolState, world: _World) -> bool:
+    """It runs where it must not, and goes through another such host: a later step moves it on."""
+    onward = [a for a in world.later if a.verb is Verb.MIGRATE and a.target.uuid == vm.uuid]
+    here, wish = state.hosts.get(world.where[vm.ref] or ""), world.wish(vm)
+    if action.verb is not Verb.MIGRATE or not onward or here is None or wish is None:
+        return False
+    return bool(wish_faults(here, wish))
+
+
+def _beside(vm: Vm, target: Host, state: PoolState, world: _World) -> list[str]:
+    """VMs on a host from which a VM must be apart."""
+    wish = world.wish(vm)
+    group = wish.placement.apart if wish is not None else None
+    if not group:
+        return []
+    return [
+        other.name
+        for other in state.vms.values()
+        if other.ref != vm.ref
+        and other.is_guest
+        and world.where[other.ref] == target.ref
+        and (its := world.wish(other)) is not None
+        and its.placement.apart == group
+    ]
 
 
 def _arrives(vm: Vm) -> int:
@@ -464,10 +515,12 @@ def _apart(world: _World) -> list[str]:
         if vm.is_guest and (wish := world.wish(vm)) is not None and wish.placement.together
     }
     moved = {ref: grouped[ref] for ref in world.moved if ref in grouped}
+    heard = {ref for ref, host in world.state.hosts.items() if world.answers(host)}
+    where = {ref: host for ref, host in world.where.items() if host in heard}  # who is not heard may run nothing
     return [
         f"{world.state.vms[ref].name}: it ends apart from its group {wish.placement.together}"
         for ref, wish in moved.items()
-        if ref in parted(moved, grouped, world.where)
+        if ref in parted(moved, grouped, where)
     ]
 
 

@@ -17,12 +17,17 @@ def target_faults(
         why.append(f"{target.name} can't run HVM guests")
     if target.cpus and vm.vcpus > target.cpus:
         why.append(f"{target.name} has fewer CPUs than it has virtual ones")
-    if wish is not None:
-        called = (target.name, target.uuid)
-        if wish.placement.require and not set(called) & set(wish.placement.require):
-            why.append(f"{target.name} is not in its placement.require")
-        if set(called) & set(wish.placement.avoid):
-            why.append(f"{target.name} is in its placement.avoid")
+    return why + (wish_faults(target, wish) if wish is not None else [])
+
+
+def wish_faults(host: Host, wish: VmWish) -> list[str]:
+    """What require and avoid have against a host."""
+    why = []
+    called = (host.name, host.uuid)
+    if wish.placement.require and not set(called) & set(wish.placement.require):
+        why.append(f"{host.name} is not in its placement.require")
+    if set(called) & set(wish.placement.avoid):
+        why.append(f"{host.name} is in its placement.avoid")
     return why
 
 

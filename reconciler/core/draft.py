@@ -18,6 +18,10 @@ class Draft:
     unmet: list[Unmet] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    serves: dict[str, str] = field(default_factory=dict)
+    """Id of an action that only makes room -> id of the start that it makes room for."""
+    given_up: dict[str, Unmet] = field(default_factory=dict)
+    """Id of an action that sheds a VM -> the wish of that VM which can't be met then."""
 
     def keep(self, target: Thing, why: str) -> None:
         """Say why an object is left alone."""

@@ -235,7 +235,7 @@ def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm], *, alone:
         for ref, one in ground.stands.by_ref.items()
     }
     members = {name: by_ref[one.host.ref] for name, one in ground.stands.by_member.items()}
-    room = replace(ground.room, free=dict(ground.room.free), groups=dict(ground.room.groups))
+    room = replace(ground.room, free=dict(ground.room.free), groups=dict(ground.room.groups), promised={})
     room.networks = {network: host for network, host in ground.room.networks.items() if host not in gone}
     draft = Draft()
     plan_starts(
@@ -248,6 +248,7 @@ def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm], *, alone:
         starts=vms,
         room=room,
         draft=draft,
+        settle=False,
     )
     return draft
 

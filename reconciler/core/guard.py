@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.draft import Draft, apply_command
 from reconciler.core.limits import Pause, withheld_by
 from reconciler.core.model import PoolState
+from reconciler.core.moved import Moved
 from reconciler.core.parked import Failing, told, withheld_because
 from reconciler.core.plan import UPKEEP, Action, Done, Kept, Plan, Result, Stage, Verb, Withheld
 from reconciler.core.stopped import Stopped, holds_back
@@ -22,7 +23,7 @@ class Allowance:
 
     `max_actions`: actions that this run may perform at most, of which `used` are done; None for no bound. `pauses` are
     people's words to leave the pool or a VM alone, `stops` VMs that were found stopped while their host lives,
-    `failing` what failed in the runs before.
+    `failing` what failed in the runs before, `moves` VMs that were found on another host than before.
     """
 
     attended: bool = True
@@ -34,6 +35,7 @@ class Allowance:
     failing: tuple[Failing, ...] = ()
     yields: frozenset[str] = frozenset()
     """Hosts of which a person said that they give way: as a second master, or with copies of VMs that run elsewhere."""
+    moves: tuple[Moved, ...] = ()
 
     def level(self, wanted: Wanted) -> Level:
         """The highest level of this run."""
@@ -110,6 +112,9 @@ def restrain(
         used += counts(action)
         # Only a hand-over, which comes last, goes on without what it would have waited for.
         kept.append(replace(action, follows=tuple(i for i in action.follows if i not in refused)))
+    kept, idle = _without_purpose(kept, draft)
+    used -= sum(counts(action) for action in idle)
+    draft.unmet.extend(draft.given_up[action.id] for action in kept if action.id in draft.given_up)
     draft.actions[:] = [told(_told_stopped(action, allowance), allowance.failing) for action in waited_for(kept)]
     return replace(allowance, used=used)
 
@@ -118,6 +123,26 @@ def waited_for(actions: Sequence[Action]) -> list[Action]:
     """Without waiting for what nothing follows any more."""
     needed = {i for a in actions for i in a.follows}
     return [a for a in actions if a.verb is not Verb.AWAIT_READY or a.id in needed]
+
+
+def _without_purpose(kept: Sequence[Action], draft: Draft) -> tuple[list[Action], list[Action]]:
+    """What is left when nothing moves or stops to make room for a start that is withheld, and what that takes out."""
+    left, idle = list(kept), list[Action]()
+    while True:
+        ids = {action.id for action in left}
+        gone = [
+            action
+            for action in left
+            if draft.serves.get(action.id, action.id) not in ids
+            or (idle and action.verb is not Verb.DESIGNATE_MASTER and {a.id for a in idle}.intersection(action.follows))
+        ]
+        if not gone:
+            taken = {a.id for a in idle}
+            return [replace(a, follows=tuple(i for i in a.follows if i not in taken)) for a in left], idle
+        for action in gone:
+            left.remove(action)
+            idle.append(action)
+            draft.hold(action, "what it makes room or waits for is withheld", "see the reason there")
 
 
 def counts(action: Action) -> bool:

@@ -60,6 +60,10 @@ class Host:
     product_version: str = ""
     xapi_version: str = ""
     hvm_capable: bool = True
+    cpu_vendor: str = ""
+    cpu_features_hvm: str = ""
+    """CPU features that it offers to HVM guests, as hex words joined by hyphens; "" where it does not tell."""
+    cpu_features_pv: str = ""
     current_operations: tuple[str, ...] = ()
     other_config: Mapping[str, str] = field(default_factory=dict)
 
@@ -101,6 +105,8 @@ class Vm:
     """What ties it to one host's hardware: "VGPU", "PCI", "VUSB"."""
     migratable: bool = True
     """False: it runs, and XAPI would refuse to move it for what it is, not for where to (sheet §4.3)."""
+    boot_cpu: Mapping[str, str] = field(default_factory=dict)
+    """The CPU on which it was started, as its last_boot_CPU_flags tell: vendor and features."""
     blocked_operations: Mapping[str, str] = field(default_factory=dict)
     current_operations: tuple[str, ...] = ()
     other_config: Mapping[str, str] = field(default_factory=dict)

@@ -47,6 +47,11 @@ def need(vm: Vm) -> int:
     return -(-vm.memory_dynamic_min // MIB) * MIB + vm.memory_overhead
 
 
+def held(vm: Vm) -> int:
+    """Bytes that a VM takes where it runs (memory_check.ml:host_compute_memory_summary)."""
+    return vm.memory_dynamic_min + vm.memory_overhead
+
+
 @dataclass
 class Room:
     """What is left on each host while a plan is made; `groups` counts VMs of each spread/together group per host."""
@@ -57,13 +62,24 @@ class Room:
     groups: dict[tuple[str, Ref], int] = field(default_factory=dict)
     networks: dict[Ref, Ref] = field(default_factory=dict)
     """Internal network -> the host where VMs on it run."""
-    promised: dict[Ref, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
-    """Host -> bytes of its free memory that stops of this plan give back, and their ids."""
+    promised: dict[Ref, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    """Host -> what stops and moves of this plan give back there: bytes and the action's id, in the plan's order."""
 
     def waits_for(self, vm: Vm, host: Ref) -> tuple[str, ...]:
-        """Ids of the stops that must be over before a VM fits on a host; () if it fits already."""
-        given, stops = self.promised.get(host, (0, ()))
-        return stops if need(vm) > self.free[host] - given else ()
+        """Ids of the stops and moves that must be over before a VM fits on a host; () if it fits already.
+
+        Everything else that this plan brings there counts as there already, so the order in which actions go that do
+        not follow each other makes no difference.
+        """
+        given = self.promised.get(host, ())
+        left = self.free[host] - sum(bytes_ for bytes_, _ in given)
+        waits = []
+        for bytes_, action in given:
+            if left >= need(vm):
+                break
+            left += bytes_
+            waits.append(action)
+        return tuple(waits)
 
     @classmethod
     def of(cls, state: PoolState, placements: Mapping[Ref, PlacementWish]) -> Room:
@@ -72,7 +88,7 @@ class Room:
         for vm in state.vms.values():
             for place in (vm.resident_on, vm.scheduled_on):
                 if place is not None:
-                    taken[place] = taken.get(place, 0) + vm.memory_dynamic_min + vm.memory_overhead
+                    taken[place] = taken.get(place, 0) + held(vm)
         room = cls(
             state,
             {h.ref: h.memory_total - h.memory_overhead - taken.get(h.ref, 0) for h in state.hosts.values()},
@@ -83,9 +99,9 @@ class Room:
         return room
 
     def _count(self, vm: Vm, host: Ref, wish: PlacementWish | None) -> None:
-        for group in _groups(wish):
+        for group in groups(wish):
             self.groups[group, host] = self.groups.get((group, host), 0) + 1
-        for network in _internal_networks(vm, self.state):
+        for network in internal_networks(vm, self.state):
             self.networks.setdefault(network, host)
 
     def take(self, vm: Vm, host: Ref, wish: PlacementWish | None) -> None:
@@ -94,26 +110,27 @@ class Room:
         self._count(vm, host, wish)
 
     def vacate(self, vm: Vm, host: Ref, wish: PlacementWish | None, stop: str) -> None:
-        """Give back the room of a VM that the action of id `stop` stops; who needs that room waits for it."""
-        given = vm.memory_dynamic_min + vm.memory_overhead
+        """Give back the room of a VM that the action of id `stop` stops or moves away; who needs that room waits."""
+        given = held(vm)
         self.free[host] += given
-        bytes_, stops = self.promised.get(host, (0, ()))
-        self.promised[host] = (bytes_ + given, (*stops, stop))
-        for group in _groups(wish):
+        self.promised[host] = (*self.promised.get(host, ()), (given, stop))
+        for group in groups(wish):
             if self.groups.get((group, host)):
                 self.groups[group, host] -= 1
-        for network in _internal_networks(vm, self.state):
+        for network in internal_networks(vm, self.state):
             if self.networks.get(network) == host:
                 del self.networks[network]
 
 
-def _groups(wish: PlacementWish | None) -> tuple[str, ...]:
+def groups(wish: PlacementWish | None) -> tuple[str, ...]:
+    """The names under which a VM's groups are counted."""
     if wish is None:
         return ()
-    return tuple(f"{kind}:{name}" for kind, name in (("spread", wish.spread), ("together", wish.together)) if name)
+    kinds = (("spread", wish.spread), ("together", wish.together), ("apart", wish.apart))
+    return tuple(f"{kind}:{name}" for kind, name in kinds if name)
 
 
-def _internal_networks(vm: Vm, state: PoolState) -> Iterable[Ref]:
+def internal_networks(vm: Vm, state: PoolState) -> Iterable[Ref]:
     """Networks without any PIF: VMs on one see each other only on one host (sheet §5.3)."""
     for ref in vm.vifs:
         vif = state.vifs.get(ref)
@@ -127,10 +144,43 @@ def _internal_networks(vm: Vm, state: PoolState) -> Iterable[Ref]:
 
 
 def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
-    """Why a VM can't be started on a living host; "" if it can. Names, not refs; the first test that fails."""
+    """Why a VM can't be started on, or moved to, a living host; "" if it can. Names, not refs; the first test that
+    fails, in XAPI's order, and after them the manifest's hard wishes."""
     state = room.state
+    for network in internal_networks(vm, state):
+        if room.networks.get(network, host.ref) != host.ref:
+            internal = (
+                f"is not where other VMs use the internal network {state.name_of(network)} "
+                f"({state.name_of(room.networks[network])} is)"
+            )
+            break
+    else:
+        internal = ""
+    short = ""
+    if room.free.get(host.ref, 0) < need(vm):
+        short = f"has {size(max(0, room.free.get(host.ref, 0)))} free and {size(need(vm))} are needed"
+    return (
+        _unreachable(vm, host, state)
+        or internal
+        or _unfit(vm, host)
+        or short
+        or _too_few_cpus(vm, host)
+        or barred(host, placement)
+        or _group_obstacle(host, room, placement)
+    )
+
+
+def lasting_obstacle(vm: Vm, host: Host, state: PoolState) -> str:
+    """Why a VM can't run on a living host however much memory is free there, wherever other VMs are; "" if it can."""
+    return _unreachable(vm, host, state) or _unfit(vm, host) or _too_few_cpus(vm, host)
+
+
+def _unreachable(vm: Vm, host: Host, state: PoolState) -> str:
+    """Storage and networks (sheet §5.3, tests 4, 6, 7 and 8)."""
     if not host.enabled:
         return "is disabled"
+    if reason := cpu_mismatch(vm, host):
+        return reason
     for drive in drives(vm, state):
         if drive.sr is None or (host.ref, drive.sr) not in state.attached:
             label = "CD" if drive.is_cd else "disk"
@@ -142,34 +192,66 @@ def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
         where = state.network_hosts.get(vif.network, frozenset())
         if where and host.ref not in where:
             return f"is not connected to network {state.name_of(vif.network)}"
-    for network in _internal_networks(vm, state):
-        if room.networks.get(network, host.ref) != host.ref:
-            return (
-                f"is not where other VMs use the internal network {state.name_of(network)} "
-                f"({state.name_of(room.networks[network])} is)"
-            )
-    if vm.needs_hvm and not host.hvm_capable:
-        return "can't run HVM guests"
-    if room.free.get(host.ref, 0) < need(vm):
-        return f"has {size(max(0, room.free.get(host.ref, 0)))} free and {size(need(vm))} are needed"
-    if host.cpus and vm.vcpus > host.cpus:
-        return f"has {host.cpus} CPUs and {vm.vcpus} are needed"
-    if placement.require and not _listed(host, placement.require):
+    return ""
+
+
+def _unfit(vm: Vm, host: Host) -> str:
+    return "can't run HVM guests" if vm.needs_hvm and not host.hvm_capable else ""
+
+
+def _too_few_cpus(vm: Vm, host: Host) -> str:
+    return f"has {host.cpus} CPUs and {vm.vcpus} are needed" if host.cpus and vm.vcpus > host.cpus else ""
+
+
+def cpu_mismatch(vm: Vm, host: Host) -> str:
+    """Why a VM that booted on another CPU can't go on here; "" if it can. A halted VM boots anew, on any CPU.
+
+    The vendor must be the same and every feature that it saw at its boot must be here: features are hex words joined by
+    hyphens, the shorter one is filled with zeros (cpuid_helpers.ml:assert_vm_is_compatible, is_subset).
+    """
+    if vm.power_state is PowerState.HALTED:
+        return ""
+    vendor, seen = vm.boot_cpu.get("vendor", ""), vm.boot_cpu.get("features", "")
+    if vendor and host.cpu_vendor and vendor != host.cpu_vendor:
+        return f"has a CPU of {host.cpu_vendor}, and the VM was started on one of {vendor}"
+    has = host.cpu_features_hvm if vm.needs_hvm else host.cpu_features_pv
+    if seen and has and not _subset(seen, has):
+        return "has a CPU without features that the VM saw when it was started"
+    return ""
+
+
+def _subset(features: str, of: str) -> bool:
+    """Every feature of one set is in another; what is no set of hex words is not judged here."""
+    try:
+        seen, has = ([int(word, 16) for word in text.split("-")] for text in (features, of))
+    except ValueError:
+        return True
+    has += [0] * (len(seen) - len(has))
+    return all(word & ~there == 0 for word, there in zip(seen, has, strict=False))
+
+
+def barred(host: Host, placement: PlacementWish) -> str:
+    """Why require or avoid keep a VM off a host."""
+    if placement.require and not listed(host, placement.require):
         return f"is not in placement.require ({names(placement.require)})"
-    if _listed(host, placement.avoid):
-        return "is in placement.avoid"
+    return "is in placement.avoid" if listed(host, placement.avoid) else ""
+
+
+def _group_obstacle(host: Host, room: Room, placement: PlacementWish) -> str:
     if placement.together:
         key = f"together:{placement.together}"
         homes = {h for (g, h), n in room.groups.items() if g == key and n > 0}
         if homes and host.ref not in homes:
-            return (
-                f"is not where the group {placement.together} runs ({names(state.name_of(h) for h in sorted(homes))})"
-            )
+            where = names(room.state.name_of(h) for h in sorted(homes))
+            return f"is not where the group {placement.together} runs ({where})"
+    if placement.apart and room.groups.get((f"apart:{placement.apart}", host.ref), 0):
+        return f"runs another VM of {placement.apart}, from which it must be apart"
     return ""
 
 
-def _listed(host: Host, listed: Sequence[str]) -> bool:
-    return host.name in listed or host.uuid in listed
+def listed(host: Host, wished: Sequence[str]) -> bool:
+    """A list of the manifest names the host."""
+    return host.name in wished or host.uuid in wished
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +284,7 @@ def choose(vm: Vm, hosts: Sequence[Host], room: Room, placement: PlacementWish, 
     best = min(fit, key=rank)
     if best.ref == home:
         why = "its home"
-    elif placement.prefer and _listed(best, placement.prefer):
+    elif placement.prefer and listed(best, placement.prefer):
         why = "preferred for it"
     elif placement.spread:
         why = f"fewest of group {placement.spread}, then most free memory"

@@ -16,6 +16,7 @@ from reconciler.core.guard import ATTENDED, Allowance, restrain
 from reconciler.core.judge import brake_reason
 from reconciler.core.limits import grace_left, others_words
 from reconciler.core.model import PoolState
+from reconciler.core.moved import resting
 from reconciler.core.obligations import Obligation
 from reconciler.core.plan import Action, Fact, Plan, Stage, Verb
 from reconciler.core.regain import forecast_pool, plan_regain
@@ -114,7 +115,16 @@ def _managed(
     failback: bool,
 ) -> Plan:
     brake = brake_reason(wanted, survey)
-    restore = plan_restore(wanted, survey, plan.diagnosis, state, brake=brake, failback=failback, unsettled=unsettled)
+    restore = plan_restore(
+        wanted,
+        survey,
+        plan.diagnosis,
+        state,
+        brake=brake,
+        failback=failback,
+        unsettled=unsettled,
+        resting=resting(allowance.moves, wanted.policy.cool_down, plan.made_at),
+    )
     first = Draft(actions=list(restore.regain))
     allowance = restrain(wanted, first, allowance, state=state, wishes={}, brake=brake, now=plan.made_at)
     draft = restore.draft

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.bury import Doubt, doubts, plan_burials
@@ -55,12 +55,13 @@ def plan_restore(
     failback: bool = False,
     assume_rejoined: bool = False,
     unsettled: Sequence[Unsettled] = (),
+    resting: Collection[str] = (),
 ) -> Restore:
     """The fewest actions that bring a pool with one acting master to the manifest.
 
     `failback`: the person asked for the hand-over that `failback: manual` leaves to them. `assume_rejoined`: plan as
     if every host that answers had rejoined (a forecast): then each tells what it runs. `unsettled`: starts whose end
-    nobody saw.
+    nobody saw. `resting`: uuids of VMs that are not moved for soft wishes.
     """
     stands = stand(wanted, survey, diagnosis, state)
     if assume_rejoined:
@@ -68,7 +69,9 @@ def plan_restore(
     draft = Draft()
     regain = _plan_rejoin(wanted, survey, stands, state, draft)
     if regain and not assume_rejoined:
-        later = plan_restore(wanted, survey, diagnosis, state, brake=brake, failback=failback, assume_rejoined=True)
+        later = plan_restore(
+            wanted, survey, diagnosis, state, brake=brake, failback=failback, assume_rejoined=True, resting=resting
+        )
         return replace(later, regain=regain)
     selection = select(wanted, state)
     draft.unmet.extend(selection.problems)
@@ -104,7 +107,7 @@ def plan_restore(
     plan_storage(wanted, stands, state, draft)
     for ref, wish in selection.wishes.items():
         plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
-    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft)
+    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft, resting)
     plan_departures(wanted, selection, then, state, room, draft)
     plan_returns(selection, then, state, room, back, draft)
     wait_for_enabling(draft)
@@ -124,11 +127,12 @@ def _plan_starts(
     starts: list[Vm],
     ties: Mapping[str, Tie],
     draft: Draft,
+    resting: Collection[str],
 ) -> Room:
     for ref, wish in selection.wishes.items():
         vm = state.vms[ref]
         if wish.state is WantedState.RUNNING and stands.runs(vm):
-            draft.keep(Thing("vm", vm.name, vm.uuid), _kept_words(vm, wish, stands, state))
+            draft.keep(Thing("vm", vm.name, vm.uuid), _kept_words(vm, wish, wanted, stands, resting))
     room = Room.of(state, {r: w.placement for r, w in selection.wishes.items()})
     by_uuid = {vm.uuid: vm for vm in state.guests}
     for stop in draft.actions:
@@ -146,6 +150,7 @@ def _plan_starts(
         room=room,
         draft=draft,
         ties=ties,
+        resting=resting,
     )
     return room
 
@@ -294,11 +299,14 @@ def _plan_homes(selection: Selection, stands: Stands, state: PoolState, desired:
             )
 
 
-def _kept_words(vm: Vm, wish: VmWish, stands: Stands, state: PoolState) -> str:
+def _kept_words(vm: Vm, wish: VmWish, wanted: Wanted, stands: Stands, resting: Collection[str]) -> str:
     where = stands.by_ref[vm.resident_on or ""].thing.name
     busy = f"; somebody is at it: {names(vm.current_operations)}" if vm.current_operations else ""
     if wish.home and wish.home != where:
-        return f"runs on {where}; a running VM is not moved home by this release{busy}"
+        if not wanted.policy.rebalance:
+            return f"runs on {where}; its home is {wish.home}, and policy.placement.rebalance is off{busy}"
+        moved = "; it was moved a short time ago (policy.placement.coolDown)" if vm.uuid in resting else ""
+        return f"runs on {where}; its home is {wish.home}{moved}{busy}"
     return f"runs on {where}{busy}"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -11,13 +10,14 @@ from reconciler.core.bury import Doubt
 from reconciler.core.draft import Draft, look_and_attest, toolstack_command
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.order import order_starts
-from reconciler.core.placement import Room, choose, drives
+from reconciler.core.placement import Room, drives
+from reconciler.core.placing import Candidate
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.select import Selection
 from reconciler.core.standing import Stand, Standing, Stands
-from reconciler.core.storage import hosts_of, unreachable_words
 from reconciler.core.unsettled import Tie
 from reconciler.core.wanted import VmWish, Wanted
+from reconciler.core.whereabouts import Places
 from reconciler.core.words import names
 
 _VERBS = {
@@ -61,9 +61,13 @@ def plan_starts(
     room: Room,
     draft: Draft,
     ties: Mapping[str, Tie] = MappingProxyType({}),
+    resting: Collection[str] = (),
+    settle: bool = True,
 ) -> None:
-    """Add a start, resume or unpause for each VM of `starts`, or the one reason why not and what to do about it.
-    `ties`: by VM uuid, the one host on which it may be started, for it may run there already."""
+    """Add a start, resume or unpause for each VM of `starts`, or the one reason why not and what to do about it; and
+    the moves that wishes, room and balance ask for. `ties`: by VM uuid, the one host on which it may be started, for it
+    may run there already. `resting`: uuids of VMs not moved for soft wishes now. Without `settle` nothing that runs is
+    looked at but to make room."""
     affinities = {a.target.uuid: a for a in draft.actions if a.verb is Verb.SET_AFFINITY}
     candidates = []
     for vm in starts:
@@ -79,7 +83,7 @@ def plan_starts(
         if moved is not None:
             candidate = replace(candidate, follows=(*candidate.follows, moved.id))
         candidates.append(replace(candidate, home=home))
-    _place(candidates, starts, selection, stands, state, room, draft)
+    _place(wanted, candidates, starts, selection, stands, state, room, draft, resting, settle)
 
 
 def _allowed(
@@ -208,6 +212,7 @@ def _held_by(wanted: Wanted, one: Stand, draft: Draft) -> tuple[str, str]:
 
 
 def _place(
+    wanted: Wanted,
     candidates: Sequence[_Candidate],
     wanted_up: Sequence[Vm],
     selection: Selection,
@@ -215,6 +220,8 @@ def _place(
     state: PoolState,
     room: Room,
     draft: Draft,
+    resting: Collection[str],
+    settle: bool,
 ) -> None:
     """Place by priority, then fewest possible hosts, then size; starts follow what they depend on."""
     ready = stands.ready
@@ -227,19 +234,24 @@ def _place(
         candidates,
         key=lambda c: (-c.wish.priority, c.vm.order, possible(c), -c.vm.memory_dynamic_min, c.vm.name, c.vm.uuid),
     )
-    made: dict[Ref, Action] = {}
-    for one in order:
-        action = _placed(one, ready, stands, state, room, draft)
-        if action is not None:
-            made[one.vm.ref] = action
+    by_ref = {one.vm.ref: one for one in order}
+    known = {one.vm.ref: action for one in order if (action := _known(one, ready, stands))}
+    open_to = [Candidate(one.vm, one.wish, one.home, one.only) for one in order if one.vm.ref not in known]
+
+    def make(vm: Vm, host: Host, why: str, waits: tuple[str, ...]) -> Action:
+        return _start(by_ref[vm.ref], stands.by_ref[host.ref], why, waits, stands)
+
+    before = {one.vm.ref: one.follows for one in order}
+    places = Places(wanted, selection, stands, room, draft, before, frozenset(resting), settle)
+    made = known | places.place(open_to, make)
     failed = {vm.ref for vm in wanted_up} - set(made)
-    order_starts(made, failed, selection, stands, state, draft)
+    order_starts({ref: made[ref] for ref in by_ref if ref in made}, failed, selection, stands, state, draft)
+    places.balance()
 
 
-def _placed(
-    one: _Candidate, ready: Sequence[Host], stands: Stands, state: PoolState, room: Room, draft: Draft
-) -> Action | None:
-    vm, wish = one.vm, one.wish
+def _known(one: _Candidate, ready: Sequence[Host], stands: Stands) -> Action | None:
+    """The action for a VM whose host is known already: it is paused there, or being started there."""
+    vm = one.vm
     thing = Thing("vm", vm.name, vm.uuid)
     if one.verb is Verb.UNPAUSE:
         where = stands.by_ref[vm.resident_on or ""].thing
@@ -247,93 +259,33 @@ def _placed(
             one.verb, thing, "the manifest declares it running", "Paused", f"Running on {where.name}", to=where
         )
     begun = stands.by_ref.get(vm.scheduled_on or "") if vm.current_operations else None
-    if begun is not None and begun.host in ready:  # the room that it takes there is counted already
-        return Action(
-            one.verb,
-            thing,
-            f"the manifest declares it running; it is being started on {begun.thing.name}, which is waited for",
-            before=_before(vm, None),
-            after=f"Running on {begun.thing.name}",
-            to=begun.thing,
-            certificate_of=one.rests_on,
-            follows=one.follows,
-        )
-    hosts = [h for h in ready if one.only in (None, h.ref)]
-    choice = choose(vm, hosts, room, wish.placement, one.home)
-    if choice.host is None:
-        draft.unmet.append(_no_host(vm, wish, thing, choice.obstacles, stands, state))
+    if begun is None or begun.host not in ready:
         return None
-    waits = room.waits_for(vm, choice.host.ref)
-    room.take(vm, choice.host.ref, wish.placement)
-    to = stands.by_ref[choice.host.ref].thing
-    home = stands.by_ref.get(one.home or "")
-    why = (
-        f"the manifest declares it running; {to.name} is {choice.why}"
-        if choice.why == "its home"
-        else (f"the manifest declares it running; {to.name}: {choice.why}")
-    )
-    if home is not None and home.host.ref != choice.host.ref and not home.answers:
-        why += f"; its home {home.thing.name} is down"
-    return Action(
+    return Action(  # the room that it takes there is counted already
         one.verb,
         thing,
-        why,
-        before=_before(vm, stands.by_ref.get(vm.resident_on or "")),
-        after=f"Running on {to.name}",
-        to=to,
+        f"the manifest declares it running; it is being started on {begun.thing.name}, which is waited for",
+        before=_before(vm, None),
+        after=f"Running on {begun.thing.name}",
+        to=begun.thing,
+        certificate_of=one.rests_on,
+        follows=one.follows,
+    )
+
+
+def _start(one: _Candidate, to: Stand, why: str, waits: tuple[str, ...], stands: Stands) -> Action:
+    home = stands.by_ref.get(one.home or "")
+    told = f"is {why}" if why == "its home" else f": {why}"
+    words = f"the manifest declares it running; {to.thing.name}{' ' if why == 'its home' else ''}{told}"
+    if home is not None and home.host.ref != to.host.ref and not home.answers:
+        words += f"; its home {home.thing.name} is down"
+    return Action(
+        one.verb,
+        Thing("vm", one.vm.name, one.vm.uuid),
+        words,
+        before=_before(one.vm, stands.by_ref.get(one.vm.resident_on or "")),
+        after=f"Running on {to.thing.name}",
+        to=to.thing,
         certificate_of=one.rests_on,
         follows=tuple(dict.fromkeys((*one.follows, *waits))),
     )
-
-
-def _no_host(
-    vm: Vm,
-    wish: VmWish,
-    thing: Thing,
-    obstacles: Sequence[tuple[str, str]],
-    stands: Stands,
-    state: PoolState,
-) -> Unmet:
-    place = str(wish.place or "")
-    for drive in drives(vm, state):
-        sr = state.srs.get(drive.sr or "")
-        if sr is None:
-            what = "disk" if not drive.is_cd else "CD"
-            return Unmet(
-                thing, "state running", f"the storage of its {what} {drive.what} is gone", "xe vm-disk-list", place
-            )
-        lost = unreachable_words(sr, stands, state)
-        if lost and drive.is_cd:
-            return Unmet(
-                thing,
-                "state running",
-                f"the CD {drive.what} is in its drive, and {lost}",
-                f"xe vm-cd-eject uuid={vm.uuid}",
-                place,
-            )
-        if lost:
-            return Unmet(
-                thing,
-                "state running",
-                f"its disk {drive.what} is out of reach: {lost}",
-                f"repair {names(hosts_of(sr, stands, state)[1])} and power it on; until then nothing can run this VM",
-                place,
-            )
-    reasons = Counter(reason for _, reason in obstacles)
-    if not obstacles:
-        why = "no host is ready to start VMs"
-    elif len(reasons) == 1:
-        reason = next(iter(reasons))
-        why = f"{obstacles[0][0]} {reason}"
-        if len(obstacles) > 1:
-            negative = reason.startswith("is not ")
-            why = f"no ready host is {reason.removeprefix('is not ')}" if negative else f"every ready host {reason}"
-    else:
-        why = "; ".join(f"{host} {reason}" for host, reason in obstacles[:4])
-        if len(obstacles) > 4:
-            why += f"; and {len(obstacles) - 4} more hosts can't either"
-    short = "free and" in why
-    remedy = (
-        "stop something or bring a host back" if short else "bring back a host that can run it, or change its needs"
-    )
-    return Unmet(thing, "state running", why, remedy, place)

@@ -168,7 +168,8 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class PlacementWish:
-    """Where a VM may or should run. Host lists are member names. require/avoid are hard, the others soft."""
+    """Where a VM may or should run. Host lists are member names. require, avoid, together and apart are hard: a VM is
+    not started against them, and a running one is moved for them; prefer and spread are soft."""
 
     prefer: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
@@ -177,6 +178,7 @@ class PlacementWish:
     together: str | None = None
     stop_for_maintenance: bool = False
     """It may be shut down where it can't be moved off a host that goes into maintenance."""
+    apart: str | None = None
 
 
 class Priority(IntEnum):
@@ -284,7 +286,8 @@ class MetadataPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How far runs go and how many things they do at once. `reserve`: hosts whose loss placement must survive."""
+    """How far runs go and how many things they do at once. `reserve`: hosts whose loss the rest should be able to
+    absorb."""
 
     attended: Level = Level.CROWN
     unattended: Level = Level.POWER
@@ -300,6 +303,13 @@ class Policy:
     migration_network: str | None = None
     """Network (name or uuid) that migrations go over; None: the pool's own setting, or the management network."""
     metadata: MetadataPolicy = MetadataPolicy()
+    rebalance: bool = False
+    """Running VMs are moved for their soft wishes, too: home, prefer and spread."""
+    cool_down: float = 3600.0
+    """Seconds for which a VM that was moved, by whomever, is not moved for a soft wish."""
+    shed: Priority | None = None
+    """VMs of this priority and lower may be shut down so that more important ones can start; None: no VM is."""
+    reserve_place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Re
         return Explained(Turn.RETRY, f"{action.to.name} is not live", f"xe host-list uuid={action.to.uuid}")
     if not host.get("enabled"):
         return Explained(Turn.RETRY, f"{action.to.name} is disabled", f"xe host-enable uuid={action.to.uuid}")
-    if action.verb in (Verb.START, Verb.MIGRATE):
+    if action.verb in PLACED:
         try:
             desk.read("VM.assert_can_boot_here", ref, host_ref)
         except XapiFailure as failure:
@@ -214,7 +214,7 @@ def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Re
             if told.turn is Turn.RETRY:
                 return told
             remedy = told.remedy or f"xenrec plan {bench.wanted.argument}"
-            what = "boot" if action.verb is Verb.START else "run"
+            what = "run" if action.verb is Verb.MIGRATE else "boot" if action.verb is Verb.START else "resume"
             return failed(action, f"it cannot {what} on {action.to.name}: {told.sentence}", remedy)
     toolstack = str(dict(host.get("other_config") or {}).get("agent_start_time", ""))
     return Ready(ref, host_ref, vm, toolstack=toolstack)

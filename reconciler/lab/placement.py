@@ -26,11 +26,18 @@ def attached_srs(db: Database, host: str) -> set[str]:
 
 
 def assert_can_boot_here(
-    db: Database, vm_ref: str, host: str, *, memory: bool = True, enabled: bool = True, ignore_scheduled: str = ""
+    db: Database,
+    vm_ref: str,
+    host: str,
+    *,
+    memory: bool = True,
+    enabled: bool = True,
+    cpu: bool = False,
+    ignore_scheduled: str = "",
 ) -> None:
     """Raise the first reason why the VM cannot be on the host (sheet §5.3, its order).
 
-    `enabled` False skips that one test (a local migration).
+    `cpu` adds the test of CPU features; `enabled` False skips that one test (a local migration).
     """
     vm = db.get("VM", vm_ref)
     if not is_live(db, host):
@@ -45,6 +52,8 @@ def assert_can_boot_here(
         raise Failure(
             "VM_HOST_INCOMPATIBLE_VIRTUAL_HARDWARE_PLATFORM_VERSION", host, f"[{text}]", vm_ref, str(platform)
         )
+    if cpu:
+        assert_cpu_compatible(db, vm_ref, host)
     _assert_sees_srs(db, vm_ref, vm, host)
     _assert_sees_networks(db, vm_ref, vm, host, record)
     for devices, code in (("VGPUs", "VM_REQUIRES_GPU"), ("attached_PCIs", "VM_REQUIRES_IOMMU")):
@@ -64,6 +73,26 @@ def assert_can_boot_here(
     cpus = len(record["host_CPUs"])
     if cpus and vm["VCPUs_max"] > cpus:
         raise Failure("HOST_NOT_ENOUGH_PCPUS", str(vm["VCPUs_max"]), str(cpus))
+
+
+def assert_cpu_compatible(db: Database, vm_ref: str, host: str) -> None:
+    """A VM that is not halted goes on only on a CPU of the vendor, and with every feature, that it saw at its boot
+    (cpuid_helpers.ml:assert_vm_is_compatible; sheet §5.3 test 6: not asked by start_on and get_possible_hosts)."""
+    vm, cpu = db.get("VM", vm_ref), db.get("host", host)["cpu_info"]
+    flags = vm["last_boot_CPU_flags"]
+    if vm["power_state"] == "Halted":
+        return
+    if flags.get("vendor") and cpu.get("vendor") and flags["vendor"] != cpu["vendor"]:
+        reason = "VM last booted on a CPU with a different vendor"
+        raise Failure("VM_INCOMPATIBLE_WITH_THIS_HOST", vm_ref, host, reason)
+    kind = "hvm" if vm["HVM_boot_policy"] else "pv"
+    has = cpu.get(f"features_{kind}_host") or cpu.get(f"features_{kind}") or ""
+    seen = [int(word, 16) for word in flags.get("features", "").split("-") if word]
+    there = [int(word, 16) for word in has.split("-") if word]
+    there += [0] * (len(seen) - len(there))
+    if has and any(word & ~other for word, other in zip(seen, there, strict=False)):
+        reason = "VM last booted on a CPU with features this host's CPU does not have."
+        raise Failure("VM_INCOMPATIBLE_WITH_THIS_HOST", vm_ref, host, reason)
 
 
 def _assert_sees_srs(db: Database, vm_ref: str, vm: Record, host: str) -> None:

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from reconciler.core.wanted import Brake, Level, Place, SelectorKind
 from reconciler.manifest import fields
 from reconciler.manifest.depends import check_depends
+from reconciler.manifest.groups import check_groups
 from reconciler.manifest.problems import Problem, Severity, did_you_mean, listing, quoted
 from reconciler.manifest.raw import SELECTORS, Entry, block, blocks, text, texts
 from reconciler.manifest.reader import Document, Path
@@ -38,6 +39,7 @@ def check(pool: Document, entries: Sequence[Entry]) -> list[Problem]:
         *_defaults(entries, hosts),
         *_entries(pool, entries, hosts),
         *check_depends(entries),
+        *check_groups(entries, frozenset(hosts)),
     ]
 
 
@@ -273,7 +275,7 @@ def _placement(entry: Entry, hosts: dict[str, Host]) -> Iterator[Problem]:
     if hosts and all(host in avoid for host in hosts):
         place = entry.place("placement", "avoid")
         yield impossible(place, "`avoid`", "it names every member, so no host is left", "Leave at least one out.")
-    spread, together = text(wish.get("spread")), text(wish.get("together"))
+    spread, together, apart = (text(wish.get(key)) for key in ("spread", "together", "apart"))
     if spread is not None and len(require) == 1:
         yield impossible(
             entry.place("placement", "spread"),
@@ -288,6 +290,9 @@ def _placement(entry: Entry, hosts: dict[str, Host]) -> Iterator[Problem]:
             "`spread` says the opposite",
             "Keep one.",
         )
+    if apart is not None and apart == together:
+        place = entry.place("placement", "apart")
+        yield impossible(place, f"`apart` {quoted(apart)}", "`together` says the opposite", "Keep one.")
     if require and all(hosts[name].in_maintenance for name in require if name in hosts) and set(require) <= set(hosts):
         yield Problem(
             entry.place("placement", "require"),

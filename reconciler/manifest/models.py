@@ -235,7 +235,16 @@ class PolicyPlacement(_Block):
     """Rules for placing VMs in the whole pool."""
 
     reserve: int = Field(0, ge=0)
-    """Hosts whose loss the placement must survive."""
+    """Hosts whose loss the others should be able to absorb: their VMs find room there, the most important ones first.
+    Room is kept where it can be; a VM that is to run is started all the same, and plan says what the loss would leave
+    down."""
+    rebalance: bool = False
+    """`true`: running VMs are moved live for `home`, `prefer` and `spread`, too. Else they are moved only for hard
+    wishes (`require`, `avoid`, `together`, `apart`), or to make room."""
+    cool_down: Patience = 3600.0
+    """A VM that was moved, by whomever, is not moved again by `rebalance` for so long. `0`: at once."""
+    shed: Literal["none", "low", "normal", "high"] = "none"
+    """VMs of this priority and lower may be shut down, cleanly, where a VM of a higher one can't start otherwise."""
     migration_network: Text | None = None
     """Network that migrations go over, by name or uuid; each host needs an address on it. Unset: the one that Xen
     Orchestra set for the pool, or the management network."""
@@ -372,18 +381,21 @@ class ReadyBlock(_Block):
 
 
 class Placement(_Block):
-    """Where a VM may run. Hosts are named as under `members`."""
+    """Where a VM may run. Hosts are named as under `members`. A VM is not started against a hard wish, and a running
+    one is moved live for it; a soft wish chooses among hosts."""
 
     prefer: list[Text] = Field(default_factory=list)
-    """Hosts that are taken first if they can take it, the best first."""
+    """Hosts that are taken first if they can take it, the best first; soft."""
     require: list[Text] = Field(default_factory=list, min_length=1)
-    """The only hosts that it may run on."""
+    """The only hosts that it may run on; hard."""
     avoid: list[Text] = Field(default_factory=list)
-    """Hosts that it must not run on."""
+    """Hosts that it must not run on; hard."""
     spread: Text | None = None
-    """VMs with the same word here go to different hosts where possible."""
+    """VMs with the same word here go to different hosts where possible; soft."""
     together: Text | None = None
-    """VMs with the same word here go to the one host where the first of them runs."""
+    """VMs with the same word here run on one host; hard."""
+    apart: Text | None = None
+    """VMs with the same word here never run on one host; hard. `spread` is the soft form."""
     stop_for_maintenance: bool = False
     """It may be shut down where it can't be moved off a host that goes into maintenance: it has a local disk or a
     device of that host, or there is no room. It is started again when the host is back."""

@@ -1,9 +1,9 @@
-"""Validated models to core's values, and the notes: what was understood but is not acted on."""
+"""Validated models to core's values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reconciler.core.wanted import (
     Account,
@@ -18,7 +18,6 @@ from reconciler.core.wanted import (
     Member,
     MemberState,
     MetadataPolicy,
-    Place,
     PlacementWish,
     Policy,
     Priority,
@@ -34,8 +33,6 @@ from reconciler.manifest.fields import clock, is_uuid, moment
 from reconciler.manifest.raw import selector
 from reconciler.manifest.reader import Document, Path
 
-Notes = list[tuple[Place | None, str]]
-
 
 @dataclass(frozen=True)
 class VmPart:
@@ -48,17 +45,7 @@ class VmPart:
 def build(doc: Document, pool: models.PoolManifest, parts: Sequence[VmPart], digest: str, commit: str | None) -> Wanted:
     """The whole wish: a pool's document and every document with its VMs, its own included."""
     spec = pool.spec
-    notes: Notes = []
     vms = tuple(wish for part in parts for wish in _vms(part))
-    _note_vms(vms, parts, notes)
-    if spec.policy.placement.reserve:
-        notes.append(
-            (
-                doc.place(("spec", "policy", "placement", "reserve")),
-                "`reserve` is not acted on by this release: VMs are placed where they fit now, without keeping room"
-                " for the loss of another host",
-            )
-        )
     storage = spec.storage
     return Wanted(
         name=pool.metadata.name,
@@ -82,7 +69,6 @@ def build(doc: Document, pool: models.PoolManifest, parts: Sequence[VmPart], dig
         ),
         policy=_policy(doc, spec.policy),
         vms=vms,
-        notes=tuple(notes),
         source=doc.source,
         digest=digest,
         commit=commit,
@@ -152,6 +138,10 @@ def _policy(doc: Document, policy: models.Policy) -> Policy:
         unattended=unattended,
         brake=Brake(policy.brake.min_healthy, policy.brake.max_hosts_per_run),
         reserve=policy.placement.reserve,
+        rebalance=policy.placement.rebalance,
+        cool_down=policy.placement.cool_down,
+        shed=None if policy.placement.shed == "none" else Priority[policy.placement.shed.upper()],
+        reserve_place=doc.place(("spec", "policy", "placement", "reserve")) if policy.placement.reserve else None,
         limits=Limits(
             starts_per_host=limits.starts_per_host,
             starts_per_pool=limits.starts_per_pool,
@@ -213,6 +203,7 @@ def _placement(wish: models.Placement | None) -> PlacementWish:
         wish.spread,
         wish.together,
         stop_for_maintenance=wish.stop_for_maintenance,
+        apart=wish.apart,
     )
 
 
@@ -248,27 +239,3 @@ def _vms(part: VmPart) -> list[VmWish]:
             )
         )
     return wishes
-
-
-def _note_vms(vms: Sequence[VmWish], parts: Sequence[VmPart], notes: Notes) -> None:
-    """One note for each kind of key, where it first stands: a note for each of 5,000 VMs would hide the others."""
-    for key, text in (
-        (
-            "placement",
-            "`placement` chooses the host when a VM is started or resumed; this release moves no running VM for it",
-        ),
-    ):
-        count = sum(replace(vm.placement, stop_for_maintenance=False) != PlacementWish() for vm in vms)
-        if count:
-            others = f" ({count} entries have it)" if count > 1 else ""
-            notes.append((_first(parts, key), text + others))
-
-
-def _first(parts: Sequence[VmPart], key: str) -> Place | None:
-    for part in parts:
-        if key in part.spec.defaults.model_fields_set:
-            return part.doc.place(("spec", "defaults", key), key=True)
-        for index, entry in enumerate(part.spec.virtual_machines):
-            if key in entry.model_fields_set:
-                return part.doc.place(("spec", "virtualMachines", index, key), key=True)
-    return None

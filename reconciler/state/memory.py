@@ -1,4 +1,4 @@
-"""What later runs must know of a pool besides proofs: pauses, obligations, VMs found stopped, starts whose end
+"""What later runs must know of a pool besides proofs: pauses, obligations, VMs found stopped or moved, starts whose end
 nobody saw, what fails run after run, and what drills found. One file."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler.core.buried import Buried
 from reconciler.core.drill_news import Finding
 from reconciler.core.limits import Pause
+from reconciler.core.moved import Moved
 from reconciler.core.obligations import Obligation
 from reconciler.core.parked import Failing
 from reconciler.core.stopped import Stopped
@@ -110,6 +111,19 @@ class Memory:
             gone = [f for f in found if vm is None or vm in (f.name, f.uuid)]
             content["failing"] = [asdict(f) for f in found if f not in gone]
         return tuple(gone)
+
+    # --- moves ----------------------------------------------------------------------------------------------------
+
+    def moves(self) -> tuple[Moved, ...]:
+        """VMs that were found on another host than before."""
+        return self._shelf.read("moves", Moved)
+
+    def keep_moves(self, moves: Sequence[Moved]) -> None:
+        """These and no others; nothing is written where nothing changed."""
+        if tuple(moves) == self.moves():
+            return
+        with self._shelf.content() as content:
+            content["moves"] = [asdict(m) for m in moves]
 
     # --- drills ---------------------------------------------------------------------------------------------------
 

@@ -81,7 +81,8 @@ def _host(r: Record, metrics: Mapping[str, Record]) -> Host:
     # Without a metrics record XAPI itself takes a host for alive (xapi_host.ml:is_host_alive), but admits no VM there.
     m = metrics.get(r.ref_or_none("metrics") or "", Record("host_metrics", "none", {}))
     versions = r.mapping("software_version")
-    cpus = r.mapping("cpu_info").get("cpu_count", "")
+    cpu = r.mapping("cpu_info")
+    cpus = cpu.get("cpu_count", "")
     return Host(
         ref=r.ref,
         uuid=r.required("uuid"),
@@ -95,9 +96,18 @@ def _host(r: Record, metrics: Mapping[str, Record]) -> Host:
         product_version=versions.get("product_version", ""),
         xapi_version=versions.get("xapi", ""),
         hvm_capable=not r.has("capabilities") or any(c.startswith("hvm") for c in r.texts("capabilities")),
+        cpu_vendor=cpu.get("vendor", ""),
+        cpu_features_hvm=_features(cpu, "hvm"),
+        cpu_features_pv=_features(cpu, "pv"),
         current_operations=_operations(r),
         other_config=r.mapping("other_config"),
     )
+
+
+def _features(cpu: Mapping[str, str], kind: str) -> str:
+    """What the host itself offers to such guests (recording 01); older releases have only what the pool levelled, the
+    oldest one set for both kinds."""
+    return cpu.get(f"features_{kind}_host") or cpu.get(f"features_{kind}") or cpu.get("features", "")
 
 
 def _vm(r: Record) -> Vm:
@@ -137,6 +147,7 @@ def _vm(r: Record) -> Vm:
         vifs=r.refs("VIFs"),
         pinned_devices=tuple(word for name, word in _PINNING.items() if r.refs(name)),
         migratable=power_state is not PowerState.RUNNING or _migratable(r),
+        boot_cpu={k: v for k, v in r.mapping("last_boot_CPU_flags").items() if k in ("vendor", "features")},
         blocked_operations=r.mapping("blocked_operations"),
         current_operations=_operations(r),
         other_config=r.mapping("other_config"),

@@ -102,10 +102,12 @@ def optimum(problem: Problem) -> Worth:
     while layer:
         following = []
         for where, free in layer:
-            worth = (_best_starts(problem, where, free, waiting), depth)
-            best = worth if best is None else min(best, worth)
-            if best[0] <= least:
-                return best
+            moved = [i for i in running if where[i] != at[i]]
+            if all(where[i] in problem.items[i].may for i in moved):  # else it would end where it must not run
+                worth = (_best_starts(problem, where, free, waiting), depth)
+                best = worth if best is None else min(best, worth)
+                if best[0] <= least:
+                    return best
             for index in running:
                 item, here = problem.items[index], where[index]
                 for host in range(len(free)):
@@ -158,6 +160,8 @@ def broken_rule(problem: Problem, answer: Answer) -> str:
         free[move.source] += items[move.item].held if move.source == items[move.item].here else items[move.item].need
         free[move.target] -= items[move.item].held if move.target == items[move.item].here else items[move.item].need
         at[move.item] = move.target
+    if any(at[m.item] not in items[m.item].may for m in answer.moves):
+        return "a moved VM ends where it must not run"
     for index, host in answer.starts:
         if at[index] is not None or free[host] < items[index].need or not may_start(problem, index, host, at):
             return f"the start of {index} on {host} breaks a rule"

@@ -10,12 +10,13 @@
     ha: true                  # XAPI's own HA
     pool_other_config: {…}
     disabled: [xen02]         # hosts
+    cpu: {xen03: AuthenticAMD} # vendor of these hosts' CPUs, else GenuineIntel
     timing: {host_boot: 60}   # seconds, over the lab's own
     vms:
       - {name: db01, at: xen01}
       - {name: web1, state: halted, home: xen02, gib: 8, sr: local@xen02, cd: debian-12.iso, tags: [web], order: 1,
-         start_delay: 5, shutdown_delay: 5, vapp: shop, blocked: {start: why}, network: dmz, uuid: …,
-         guest: {tools: never, ports: {5432: 20}, pages: {/health: 503}}}
+         start_delay: 5, shutdown_delay: 5, vapp: shop, gpu: true, booted_on: AuthenticAMD, blocked: {start: why},
+         network: dmz, uuid: …, guest: {tools: never, ports: {5432: 20}, pages: {/health: 503}}}
       - {name: golden, state: halted, kind: template}     # or snapshot
 
 A VM runs on the host `at`, which is also its home unless `home` says otherwise (none: no home). Its uuid, unless
@@ -40,11 +41,11 @@ START = 1_795_316_400.0
 
 KEYS = {
     *("hosts", "memory", "release", "srs", "plugged", "networks", "default_sr", "suspend_sr", "ha"),
-    *("pool_other_config", "disabled", "timing", "vms"),
+    *("pool_other_config", "disabled", "timing", "vms", "cpu"),
 }
 VM_KEYS = {
     *("name", "at", "home", "state", "gib", "sr", "cd", "tags", "order", "start_delay", "blocked", "network"),
-    *("uuid", "kind", "vapp", "shutdown_delay", "guest"),
+    *("uuid", "kind", "vapp", "shutdown_delay", "guest", "gpu", "booted_on"),
 }
 
 
@@ -64,6 +65,9 @@ def make_lab(told: Mapping[str, Any]) -> Lab:
         for host, gib in memory.items():
             metrics = tables["host"][made.hosts[host]]["metrics"]
             tables["host_metrics"][metrics]["memory_total"] = gib * GIB
+    for host, vendor in told.get("cpu", {}).items():
+        record = tables["host"][made.hosts[host]]
+        record["cpu_info"] = {**record["cpu_info"], "vendor": vendor}
     for sr, hosts in told.get("plugged", {}).items():
         made.keep_plugs(sr, hosts)
     for network, hosts in told.get("networks", {}).items():
@@ -204,6 +208,10 @@ class _Pool:
         if state == "Suspended":
             vm["suspend_VDI"] = add_vdi(b, sr, f"{name} memory image", gib * GIB)
         b.add("VIF", VM=ref, network=self._network(told.get("network")), device="0", MTU=1500, currently_attached=runs)
+        if told.get("gpu"):
+            vm["VGPUs"] = [b.add("VGPU", VM=ref)]
+        if "booted_on" in told:
+            vm["last_boot_CPU_flags"] = {"vendor": told["booted_on"], "features": ""}
         vm["allowed_operations"] = allowed_operations(vm)
 
     def _vapp(self, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from reconciler.core.place.problem import Answer, Cause, Move, Problem, reach
+from reconciler.core.place.problem import NOWHERE, Answer, Move, Problem, reach
 from reconciler.core.place.world import World
 
 _Reach = tuple[int, ...]
@@ -36,7 +36,7 @@ def least_moves(problem: Problem) -> int:
     for kind in ("together:", "apart:"):
         for group, members in problem.groups.items():
             if group.startswith(kind) and not lost & set(members):
-                counts = list(world.crowd[group].values())
+                counts = [n for host, n in world.crowd[group].items() if host != NOWHERE]
                 found += sum(counts) - (max(counts, default=0) if kind == "together:" else len(counts))
                 lost |= set(members)
     return found
@@ -113,7 +113,7 @@ class Exact:
                     after = (*state[:place], host, *state[place + 1 :])
                     if after in parents or (item.apart and self._beside(index, host, state)):
                         continue
-                    parents[after] = (state, Move(index, where, host, Cause.WISH))
+                    parents[after] = (state, Move(index, where, host))
                     self.found.spent += 1
                     room = list(free)
                     room[where] += item.held if where == item.here else item.need
@@ -129,7 +129,12 @@ class Exact:
     # --- what a position is worth ---------------------------------------------------------------------------------
 
     def _judge(self, state: tuple[int, ...], free: tuple[int, ...], depth: int) -> None:
-        """Compare the best that can be started in this position with the best so far."""
+        """Compare the best that can be started in this position with the best so far. Nothing that was moved may end
+        where it must not run."""
+        if any(
+            at != self.problem.items[i].here and at not in self.problem.items[i].may for i, at in self._pairs(state)
+        ):
+            return
         self._go(state, free)
         self.found.spent += 1
         unmet = tuple(i for i in self.problem.running if not self.world.content(i))
@@ -146,6 +151,9 @@ class Exact:
             if at != self.problem.items[i].here
         )
         self._pack(0, (), unmet, taste, (depth, size, state))
+
+    def _pairs(self, state: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+        return zip(self.mobile, state, strict=True)
 
     def _go(self, state: tuple[int, ...], free: tuple[int, ...]) -> None:
         """Bring the world there; it has no starts in it at this moment."""

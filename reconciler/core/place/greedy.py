@@ -7,9 +7,9 @@ can be better than the best found.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from reconciler.core.place.problem import Answer, Cause, Problem
+from reconciler.core.place.problem import Answer, Problem
 from reconciler.core.place.world import World
 
 _DEPTH = 2
@@ -46,9 +46,9 @@ class Greedy:
         for host in touched:
             insort(self._order, (self.world.free[host], -host))
 
-    def _move(self, index: int, host: int, cause: Cause, beneficiary: int | None) -> None:
+    def _move(self, index: int, host: int) -> None:
         source = self.world.at[index]
-        self._changes(lambda: self.world.move(index, host, cause, beneficiary), source, host)
+        self._changes(lambda: self.world.move(index, host), source, host)
         self._resident(index, source, host)
 
     def _undo(self) -> None:
@@ -115,7 +115,7 @@ class Greedy:
         host = self._best(index, lambda i, h: h in goals and self.world.moves_to(i, h))
         if host is None:
             return False
-        self._move(index, host, Cause.WISH, None)
+        self._move(index, host)
         return True
 
     def _goals(self, index: int) -> frozenset[int]:
@@ -169,13 +169,12 @@ class Greedy:
         first = bisect_left(goers, (short, -1))
         enough = [i for _, i in goers[first : first + _CHOICES]]
         others = [i for _, i in reversed(goers[max(0, first - _CHOICES) : first])]
-        beneficiary = index
         for goer in (*enough, *others):
             if goer in spared or goer == index:
                 continue
             goal = self._away(goer, host)
             if goal is not None:
-                self._move(goer, goal, Cause.ROOM, beneficiary)
+                self._move(goer, goal)
                 return True
         if depth <= 1:
             return False
@@ -189,7 +188,7 @@ class Greedy:
                 began = len(self.world.moves)
                 if self._make_room(goer, goal, depth - 1, spared | {index, goer}):
                     if self.world.at[goer] == host and self.world.moves_to(goer, goal):
-                        self._move(goer, goal, Cause.ROOM, beneficiary)
+                        self._move(goer, goal)
                         return True
                     while len(self.world.moves) > began:
                         self._undo()
@@ -236,16 +235,27 @@ class Greedy:
 
     def answer(self) -> Answer:
         """Settle what runs in the wrong place, start what is to run, make room for the rest."""
-        waiting = [i for i in self.problem.running if not self.world.content(i) and i in self.world.mobile]
-        waiting.sort(key=self.problem.rank)
-        waiting = self._rounds(waiting, self._still_settle)
+        self._rounds(self._discontent(self.world.mobile), self._still_settle)
+        self._follow()
         left = self._rounds(list(self.problem.starts), self._start)
         for _ in range(2 if self.forceful else 0):
-            waiting = self._rounds(waiting, lambda i: self._still_settle(i) or self._force(i, start=False))
+            waiting = self._discontent(self.world.mobile)
+            self._rounds(waiting, lambda i: self._still_settle(i) or self._force(i, start=False))
+            self._follow()
             left = self._rounds(left, lambda i: self._start(i) or self._force(i, start=True))
         left = [i for i in left + self._torn() if not self._start(i)]
         unmet = tuple(i for i in self.problem.running if self.world.at[i] is not None and not self.world.content(i))
         return Answer(tuple(self.world.moves), tuple(self.placed), (), tuple(left), unmet)
+
+    def _discontent(self, among: Iterable[int]) -> list[int]:
+        """Those that may be moved and whose hard wishes do not hold now, first who is placed first."""
+        return sorted((i for i in among if not self.world.content(i)), key=self.problem.rank)
+
+    def _follow(self) -> None:
+        """Let the others of a group go where moves have brought one of them."""
+        moved = {self.problem.items[m.item].together for m in self.world.moves} - {""}
+        mates = {i for name in moved for i in self.problem.groups[f"together:{name}"]} & self.world.mobile
+        self._rounds(self._discontent(mates), self._still_settle)
 
     def _torn(self) -> list[int]:
         """Take back starts that went where their group ran before moves took it away."""

@@ -20,7 +20,8 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A VM that is to be started (`here` None), or that runs on the host of that index; `key` is its uuid.
+    """A VM that is to be started (`here` None), or that runs on the host of that index; `key` is its uuid, `order` is
+    XAPI's.
 
     `need` bytes must be free on the host that takes it, `held` bytes are free again where it left. `can` are the hosts
     on which XAPI lets it run, memory apart; `may` the hosts that its hard wishes (require, avoid) leave. `movable`: it
@@ -34,6 +35,7 @@ class Item:
     need: int
     held: int = 0
     priority: int = 1
+    order: int = 0
     here: int | None = None
     can: frozenset[int] = frozenset()
     may: frozenset[int] = frozenset()
@@ -57,6 +59,10 @@ class Item:
         return missed, self.prefer.index(host) if host in self.prefer else len(self.prefer)
 
 
+NOWHERE = -1
+"""The host of VMs that run where nothing can be placed: none starts beside them, and none is moved for them."""
+
+
 class Cause(StrEnum):
     """Why a running VM is moved."""
 
@@ -72,7 +78,7 @@ class Move:
     item: int
     source: int
     target: int
-    cause: Cause
+    cause: Cause = Cause.WISH
     beneficiary: int | None = None
 
 
@@ -92,8 +98,8 @@ class Problem:
     items: tuple[Item, ...]
     reserve: int = 0
     """Hosts whose loss the others should be able to absorb."""
-    elsewhere: Mapping[str, int] = field(default_factory=dict)
-    """Internal network -> the host where VMs that are no items use it."""
+    others: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    """Group -> how many of it that are no items are on which host."""
 
     @cached_property
     def groups(self) -> Mapping[str, tuple[int, ...]]:
@@ -114,10 +120,10 @@ class Problem:
                 known[pair] = item.can & item.may
         return tuple(known[id(item.can), id(item.may)] for item in self.items)
 
-    def rank(self, index: int) -> tuple[int, int, int, str, str]:
-        """Who is placed first: by priority, then who has the fewest hosts, then the biggest; names break ties."""
+    def rank(self, index: int) -> tuple[int, int, int, int, str, str]:
+        """Who is placed first: by priority, XAPI's order, who has the fewest hosts, the biggest; names break ties."""
         item = self.items[index]
-        return (-item.priority, len(self.open_to[index]), -item.need, item.name, item.key)
+        return (-item.priority, item.order, len(self.open_to[index]), -item.need, item.name, item.key)
 
     @cached_property
     def starts(self) -> tuple[int, ...]:

@@ -12,11 +12,13 @@ from reconciler.core.place.world import World, replayed
 def rebalance(problem: Problem, answer: Answer, solve: Callable[[Problem], Answer]) -> tuple[Move, ...]:
     """The moves that bring VMs that are `eager` home, or to the best host that they prefer: as many VMs as possible,
     and no other VM moves for that. What the answer starts or moves stays where it put it."""
+    if not any(item.eager for item in problem.items):
+        return ()
     world = replayed(problem, answer)
     fixed = {m.item for m in answer.moves} | {i for i, _ in answer.starts}
     items = tuple(_as_wish(i, item, world, mobile=i not in fixed) for i, item in enumerate(problem.items))
     spots = tuple(replace(spot, free=free) for spot, free in zip(problem.spots, world.free, strict=True))
-    derived = Problem(spots, items, elsewhere=problem.elsewhere)
+    derived = Problem(spots, items, others=problem.others)
     found = solve(derived)
     after = replayed(derived, found)
     if any(not after.content(m.item) for m in found.moves):
@@ -65,5 +67,5 @@ def _spread(problem: Problem, world: World, fixed: set[int]) -> tuple[Move, ...]
         ]
         if better:
             goal = min(better, key=lambda h: (there.get(h, 0), -world.free[h], h))
-            world.move(index, goal, Cause.REBALANCE)
+            world.move(index, goal)
     return tuple(world.moves[began:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reconciler.core.place.attribute import attributed
 from reconciler.core.place.exact import Exact, ideal, least_moves
 from reconciler.core.place.greedy import Greedy
 from reconciler.core.place.problem import Answer, Move, Problem, reach
@@ -30,7 +31,7 @@ class Solution:
 def solve(problem: Problem) -> Solution:
     """Place what is to start, settle hard wishes by the fewest moves that are found, shed what may be shed for what is
     still down, then bring eager VMs to where they like to be."""
-    answer = shed(problem, place(problem))
+    answer = attributed(problem, shed(problem, place(problem)))
     balance = rebalance(problem, answer, _place)
     if not problem.reserve:
         return Solution(answer, balance)
@@ -49,7 +50,7 @@ def place(problem: Problem) -> Answer:
         return first
     best, least = first, badness(problem, loss)
     for tight, tasteful in ((True, True), (True, False)):
-        other = Greedy(problem, tight=tight, tasteful=tasteful).answer()
+        other = _greedy(problem, tight=tight, tasteful=tasteful)
         if reach(problem, other) > reach(problem, first) or len(other.moves) > len(first.moves):
             continue
         left = badness(problem, worst_loss(problem, replayed(problem, other), problem.reserve))
@@ -62,7 +63,7 @@ def _place(problem: Problem) -> Answer:
     goal, least = ideal(problem), least_moves(problem)
     best: Answer | None = None
     for tight, tasteful in ((False, True), (True, True), (True, False)):
-        found = Greedy(problem, tight=tight, tasteful=tasteful).answer()
+        found = _greedy(problem, tight=tight, tasteful=tasteful)
         if best is None or _worth(problem, found) < _worth(problem, best):
             best = found
         if reach(problem, best) == goal and len(best.moves) <= least:
@@ -73,6 +74,15 @@ def _place(problem: Problem) -> Answer:
     search = Exact(problem)
     better = search.answer(below=len(best.moves) if reach(problem, best) == goal else None)
     return better or replace(best, proved=not search.exhausted)
+
+
+def _greedy(problem: Problem, *, tight: bool, tasteful: bool) -> Answer:
+    """A greedy answer; without room made by moves where one of these would end where it must not run."""
+    answer = Greedy(problem, tight=tight, tasteful=tasteful).answer()
+    last = {move.item: move.target for move in answer.moves}
+    if all(host in problem.items[index].may for index, host in last.items()):
+        return answer
+    return Greedy(problem, tight=tight, tasteful=tasteful, forceful=False).answer()
 
 
 def _worth(problem: Problem, answer: Answer) -> tuple[tuple[int, ...], int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.place.problem import Answer, Cause, Move, Problem, groups_of
+from reconciler.core.place.problem import NOWHERE, Answer, Move, Problem, groups_of
 
 
 class World:
@@ -14,8 +14,8 @@ class World:
         self.at: list[int | None] = [item.here for item in problem.items]
         self.names = [groups_of(item) for item in problem.items]
         self.crowd: dict[str, dict[int, int]] = {group: {} for group in problem.groups}
-        for tie, host in problem.elsewhere.items():
-            self.crowd.setdefault(f"tie:{tie}", {})[host] = 1
+        for group, counts in problem.others.items():
+            self.crowd.setdefault(group, {}).update(counts)
         for index, where in enumerate(self.at):
             if where is not None:
                 self._count(index, where, 1)
@@ -77,12 +77,12 @@ class World:
         self.free[where] += self._weight(index, where)
         self._count(index, where, -1)
 
-    def move(self, index: int, host: int, cause: Cause, beneficiary: int | None = None) -> None:
+    def move(self, index: int, host: int) -> None:
         """Move a running item."""
         where = self.at[index]
         assert where is not None
         self._shift(index, where, host)
-        self.moves.append(Move(index, where, host, cause, beneficiary))
+        self.moves.append(Move(index, where, host))
 
     def place(self, index: int, host: int) -> None:
         """Have a running item there, whatever lies between."""
@@ -112,7 +112,7 @@ class World:
         item, where = self.problem.items[index], self.at[index]
         if where is None or where not in item.may:
             return False
-        if item.together and len(self.crowd[f"together:{item.together}"]) > 1:
+        if item.together and any(host not in (where, NOWHERE) for host in self.crowd[f"together:{item.together}"]):
             return False
         return not (item.apart and self.crowd[f"apart:{item.apart}"].get(where, 0) > 1)
 
@@ -123,7 +123,7 @@ def replayed(problem: Problem, answer: Answer) -> World:
     for gone in answer.shed:
         world.stop(gone.item)
     for move in answer.moves:
-        world.move(move.item, move.target, move.cause, move.beneficiary)
+        world.move(move.item, move.target)
     for index, host in answer.starts:
         world.start(index, host)
     return world

@@ -120,7 +120,7 @@ def resume_on(call: Call, vm: str, host: str, start_paused: bool, force: bool) -
 
     def body() -> Steps:
         check_drives(call, vm)
-        assert_can_boot_here(call.db, vm, host)
+        assert_can_boot_here(call.db, vm, host, cpu=True)
         yield from _bring_up(call, vm, host, paused=start_paused, resume=True)
 
     yield from with_vm_operation(call, vm, "resume_on", body())
@@ -272,7 +272,7 @@ def power_state_reset(call: Call, vm: str) -> Steps:
 @method("VM.assert_can_boot_here", "self:VM host:host", asynchronous=True)
 def can_boot_here(call: Call, vm: str, host: str) -> None:
     """Raises the first reason why not; HOST_NOT_LIVE for a host that does not exist (recording 02)."""
-    assert_can_boot_here(call.db, vm, host, ignore_scheduled=vm)
+    assert_can_boot_here(call.db, vm, host, cpu=True, ignore_scheduled=vm)
 
 
 @method("VM.get_possible_hosts", "vm:VM", asynchronous=True, result="set(host)")

@@ -49,17 +49,17 @@ def migrate(call: Call, vm: str, host: str, network: str = NULL) -> Steps:
 def pool_migrate(call: Call, vm: str, host: str, options: dict[str, Any]) -> Steps:
     """Live migration within the pool; to its own host is a local one."""
     call.db.get("host", host)
+    strict = options.get("force") != "true"
 
     def body() -> Steps:
         resident = call.db.get("VM", vm)["resident_on"]
         if resident != host:
-            assert_can_boot_here(call.db, vm, host)
+            assert_can_boot_here(call.db, vm, host, cpu=strict)
             for task, other in call.db.get("host", host)["current_operations"].items():
                 if other in ("evacuate", "shutdown", "reboot"):
                     raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, other, task)
         yield from migrate(call, vm, host, options.get("network", NULL))
 
-    strict = options.get("force") != "true"
     yield from with_vm_operation(call, vm, "pool_migrate", body(), strict=strict)
 
 

@@ -1,0 +1,248 @@
+"""From a pool and its wishes to a placement problem, and from the answer to actions: moves, stops and starts.
+
+Only VMs that the manifest names are ever moved or stopped; everything else takes room where it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from reconciler.core.draft import Draft
+from reconciler.core.model import Host, PowerState, Ref, Vm
+from reconciler.core.moves import immovable
+from reconciler.core.place.problem import NOWHERE, Item, Problem, Spot, groups_of
+from reconciler.core.placement import Room, barred, drives, held, internal_networks, lasting_obstacle, need
+from reconciler.core.plan import Verb
+from reconciler.core.select import Selection
+from reconciler.core.standing import Standing, Stands
+from reconciler.core.wanted import Level, PlacementWish, VmWish, Wanted, WantedState
+
+_GOING = (Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE)
+_LOST = (Standing.DEAD, Standing.SILENT, Standing.SUSPECT)
+SOURCES = (Standing.READY, Standing.DISABLED)
+"""Hosts whose VMs are moved for their wishes or for room; those of a host in maintenance are for it to empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A VM to start or resume; `home` is the host that it belongs to, `only` the one on which it may be started, for it
+    may run there already."""
+
+    vm: Vm
+    wish: VmWish
+    home: Ref | None
+    only: Ref | None = None
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A problem with what its indexes mean."""
+
+    problem: Problem
+    hosts: tuple[Host, ...]
+    vms: tuple[Vm, ...]
+    wishes: tuple[VmWish, ...]
+
+    @cached_property
+    def index(self) -> Mapping[Ref, int]:
+        """The item of each VM."""
+        return {vm.ref: number for number, vm in enumerate(self.vms)}
+
+
+def frame(
+    wanted: Wanted,
+    selection: Selection,
+    stands: Stands,
+    room: Room,
+    starts: Sequence[Candidate],
+    draft: Draft,
+    *,
+    resting: Collection[str] = (),
+    running: bool = True,
+) -> Framed:
+    """The problem of placing `starts`, and every running VM that the manifest names, on the hosts that answer. Without
+    `running` these stay where they are, and are no items.
+
+    `resting`: uuids of VMs that are not moved for soft wishes now. What the draft stops or moves already is left out.
+    """
+    return _Frame(wanted, selection, stands, room, draft, frozenset(resting)).framed(starts, running=running)
+
+
+@dataclass
+class _Frame:
+    wanted: Wanted
+    selection: Selection
+    stands: Stands
+    room: Room
+    draft: Draft
+    resting: frozenset[str]
+    hosts: tuple[Host, ...] = ()
+    index: dict[Ref, int] = field(default_factory=dict)
+    named: dict[str, int] = field(default_factory=dict)
+    unheard: frozenset[Ref] = frozenset()
+    """Hosts that nothing is placed on and that may run what is recorded there: not heard, or in maintenance."""
+    open: tuple[int, ...] = ()
+    lost: int = 0
+    """Hosts that are down or not heard: the reserve is there for them, and soft wishes wait until they are back."""
+    _can: dict[tuple[object, ...], frozenset[int]] = field(default_factory=dict)
+    _used: Counter[Ref] | None = None
+    _may: dict[tuple[tuple[str, ...], tuple[str, ...]], frozenset[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ready = {h.ref for h in self.stands.ready}
+        self.hosts = tuple(s.host for s in self.stands.by_ref.values() if s.host.ref in ready or s.standing in SOURCES)
+        self.index = {host.ref: number for number, host in enumerate(self.hosts)}
+        self.lost = sum(s.standing in _LOST for s in self.stands.by_ref.values())
+        buried = {a.target.uuid for a in self.draft.actions if a.verb is Verb.DECLARE_DEAD}
+        self.unheard = frozenset(
+            ref
+            for ref, s in self.stands.by_ref.items()
+            if ref not in self.index and s.standing is not Standing.DEAD and s.host.uuid not in buried
+        )
+        self.named = {name: n for n, host in enumerate(self.hosts) for name in (host.name, host.uuid)}
+        self.open = tuple(number for number, host in enumerate(self.hosts) if host.ref in ready)
+
+    def framed(self, starts: Sequence[Candidate], *, running: bool) -> Framed:
+        going = {a.target.uuid for a in self.draft.actions if a.verb in _GOING}
+        starting = {one.vm.ref for one in starts}
+        items: list[Item] = []
+        vms: list[Vm] = []
+        wishes: list[VmWish] = []
+        for one in sorted(starts, key=lambda c: (c.vm.name, c.vm.uuid)):
+            items.append(self._start(one))
+            vms.append(one.vm)
+            wishes.append(one.wish)
+        networks = {n for one in starts for n in internal_networks(one.vm, self.room.state)}
+        for ref, wish in self.selection.wishes.items() if running else ():
+            vm = self.room.state.vms[ref]
+            if ref in starting or vm.uuid in going or vm.resident_on not in self.index:
+                continue
+            if vm.power_state is PowerState.RUNNING and wish.state in (WantedState.RUNNING, WantedState.AS_IS):
+                items.append(self._running(vm, wish, networks))
+                vms.append(vm)
+                wishes.append(wish)
+        spots = tuple(Spot(h.uuid, h.name, self.room.free.get(h.ref, 0)) for h in self.hosts)
+        problem = Problem(spots, tuple(items), max(0, self.wanted.policy.reserve - self.lost), self._others(items))
+        return Framed(problem, self.hosts, tuple(vms), tuple(wishes))
+
+    def _others(self, items: Sequence[Item]) -> dict[str, dict[int, int]]:
+        """What the room counts beyond the items: VMs that are going elsewhere, and those nobody declared."""
+        found: dict[str, dict[int, int]] = {}
+        for (group, host), number in self.room.groups.items():
+            if number > 0 and (host in self.index or host in self.unheard):
+                there = found.setdefault(group, {})
+                there[self.index.get(host, NOWHERE)] = there.get(self.index.get(host, NOWHERE), 0) + number
+        for network, host in self.room.networks.items():
+            if host in self.index:
+                found.setdefault(f"tie:{network}", {})[self.index[host]] = 1
+        for item in items:
+            if item.here is None:
+                continue
+            for group in groups_of(item):
+                counts = found.get(group, {})
+                if group.startswith("tie:"):
+                    counts.pop(item.here, None)
+                elif item.here in counts:
+                    counts[item.here] -= 1
+        return {group: {h: n for h, n in counts.items() if n} for group, counts in found.items()}
+
+    # --- items ----------------------------------------------------------------------------------------------------
+
+    def _start(self, one: Candidate) -> Item:
+        vm, wish = one.vm, one.wish
+        stale = vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
+        as_found = replace(vm, power_state=PowerState.HALTED) if stale else vm
+        item = self._item(as_found, wish)
+        can = item.can if one.only is None else item.can & {self.index.get(one.only, -1)}
+        return replace(item, home=self.index.get(one.home or ""), can=can)
+
+    def _running(self, vm: Vm, wish: VmWish, networks: Collection[Ref]) -> Item:
+        here = self.index[vm.resident_on or ""]
+        item = self._item(vm, wish)
+        tied = tuple(internal_networks(vm, self.room.state))
+        alone = all(n not in networks and self._users(n) <= 1 for n in tied)
+        allowed = wish.max_level is None or wish.max_level >= Level.MOVE
+        movable = alone and allowed and not immovable(vm) and self.hosts[here].live
+        declared = self.stands.by_member.get(wish.home or "")
+        policy = self.wanted.policy
+        yields = movable and wish.state is WantedState.RUNNING
+        return replace(
+            item,
+            here=here,
+            held=held(vm),
+            can=item.can | {here},
+            movable=movable,
+            yields=yields,
+            eager=movable and policy.rebalance and not self.lost and vm.uuid not in self.resting,
+            home=self.index.get(declared.host.ref) if declared else None,
+            shed=yields_to_shed(vm, wish, self.wanted),
+            restart=wish.state is WantedState.RUNNING,
+        )
+
+    def _users(self, network: Ref) -> int:
+        """Running VMs that use an internal network."""
+        if self._used is None:
+            state = self.room.state
+            self._used = Counter(
+                network
+                for vm in state.vms.values()
+                if vm.power_state is PowerState.RUNNING
+                for network in internal_networks(vm, state)
+            )
+        return self._used[network]
+
+    def _item(self, vm: Vm, wish: VmWish) -> Item:
+        placement = wish.placement
+        return Item(
+            key=vm.uuid,
+            name=vm.name,
+            need=need(vm),
+            priority=int(wish.priority),
+            order=vm.order,
+            can=self._hosts_of(vm),
+            may=self._allowed(placement),
+            prefer=self._indexes(placement.prefer),
+            spread=placement.spread or "",
+            together=placement.together or "",
+            apart=placement.apart or "",
+            ties=tuple(internal_networks(vm, self.room.state)),
+        )
+
+    def _hosts_of(self, vm: Vm) -> frozenset[int]:
+        """Open hosts on which XAPI lets it run, memory apart; VMs with the same needs share the set."""
+        state = self.room.state
+        key = (
+            frozenset(d.sr for d in drives(vm, state)),
+            frozenset(state.vifs[v].network for v in vm.vifs if v in state.vifs),
+            vm.needs_hvm,
+            vm.vcpus,
+            None if vm.power_state is PowerState.HALTED else tuple(sorted(vm.boot_cpu.items())),
+        )
+        if key not in self._can:
+            self._can[key] = frozenset(n for n in self.open if not lasting_obstacle(vm, self.hosts[n], state))
+        return self._can[key]
+
+    def _allowed(self, placement: PlacementWish) -> frozenset[int]:
+        key = (placement.require, placement.avoid)
+        if key not in self._may:
+            self._may[key] = frozenset(n for n, host in enumerate(self.hosts) if not barred(host, placement))
+        return self._may[key]
+
+    def _indexes(self, wished: Sequence[str]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(self.named[name] for name in wished if name in self.named))
+
+
+def yields_to_shed(vm: Vm, wish: VmWish, wanted: Wanted) -> bool:
+    """The policy lets it be shut down for a more important one, and nothing about it forbids that."""
+    limit = wanted.policy.shed
+    return (
+        limit is not None
+        and wish.priority <= limit
+        and wish.state is WantedState.RUNNING
+        and (wish.max_level is None or wish.max_level >= Level.POWER)
+        and not vm.current_operations
+        and not {"clean_shutdown", "shutdown"} & set(vm.blocked_operations)
+    )

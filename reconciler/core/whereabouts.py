@@ -1,0 +1,206 @@
+"""Which host each VM gets, and the moves for that: the planner's side of the solver, with its reasons in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.core.carry import Carrier, trouble
+from reconciler.core.clash import Clashes
+from reconciler.core.draft import Draft
+from reconciler.core.model import Host, PoolState, Ref, Vm
+from reconciler.core.moves import immovable
+from reconciler.core.place.greedy import Greedy
+from reconciler.core.place.reserve import Loss
+from reconciler.core.place.solve import Solution, solve
+from reconciler.core.placement import Room, barred, drives, lasting_obstacle, need, obstacle
+from reconciler.core.placing import Candidate, Framed, frame
+from reconciler.core.plan import Action, Thing, Unmet
+from reconciler.core.select import Selection
+from reconciler.core.standing import Stands
+from reconciler.core.storage import hosts_of, unreachable_words
+from reconciler.core.wanted import Level, VmWish, Wanted
+from reconciler.core.words import names, size
+
+Make = Callable[[Vm, Host, str, tuple[str, ...]], Action]
+
+
+@dataclass
+class Places:
+    """One run of the solver for a draft: `place` first, `balance` when the starts are in the draft."""
+
+    wanted: Wanted
+    selection: Selection
+    stands: Stands
+    room: Room
+    draft: Draft
+    before: Mapping[Ref, tuple[str, ...]]
+    resting: frozenset[str] = frozenset()
+    settle: bool = True
+    """Look at what runs, too; else only where a start finds no room."""
+    _carrier: Carrier | None = field(default=None, init=False)
+
+    def place(self, starts: Sequence[Candidate], make: Make) -> dict[Ref, Action]:
+        """The starts that have a host, with what makes room for them; who has none, and whose hard wishes can't be met,
+        is told in the draft."""
+        framed, solution = self._solved(starts)
+        self._carrier = Carrier(framed, solution, self.stands, self.room, self.draft, self.before)
+        self._carrier.make_room()
+        made = self._carrier.start(lambda vm, host, waits: make(vm, host, self._why(framed, vm, host), waits))
+        self._tell(framed, solution, {one.vm.ref: one.only for one in starts})
+        return made
+
+    def _solved(self, starts: Sequence[Candidate]) -> tuple[Framed, Solution]:
+        known = (self.wanted, self.selection, self.stands, self.room, starts, self.draft)
+        if not self.settle:
+            framed = frame(*known, running=False)
+            answer = Greedy(framed.problem).answer()
+            if not any(framed.problem.open_to[i] for i in answer.unplaced):  # no move makes room for any of these
+                return framed, Solution(answer)
+        framed = frame(*known, resting=self.resting)
+        return framed, solve(framed.problem)
+
+    def balance(self) -> None:
+        """The moves for soft wishes."""
+        if self._carrier is not None:
+            self._carrier.rebalance()
+
+    def _why(self, framed: Framed, vm: Vm, host: Host) -> str:
+        """Why this host: as people would say it, with what is true of it at this moment of the plan."""
+        index = framed.index[vm.ref]
+        item, chosen = framed.problem.items[index], framed.hosts.index(host)
+        if item.home == chosen:
+            return "its home"
+        if chosen in item.prefer:
+            return "preferred for it"
+        if item.spread:
+            return f"fewest of group {item.spread}, then most free memory"
+        groups = self.room.groups
+        if item.together and groups.get((f"together:{item.together}", host.ref)):
+            return f"where the group {item.together} runs"
+        free = {n: self.room.free.get(framed.hosts[n].ref, 0) for n in framed.problem.open_to[index]}
+        beside = {n for n in free if groups.get((f"apart:{item.apart}", framed.hosts[n].ref))}
+        fit = [n for n, bytes_ in free.items() if bytes_ >= need(vm) and n not in beside]
+        if len(fit) <= 1:
+            return "the only host that can run it"
+        if free[chosen] == max(free[n] for n in fit):
+            return "most free memory"
+        return "so that the others keep their room together"
+
+    # --- what can't be had ----------------------------------------------------------------------------------------
+
+    def _tell(self, framed: Framed, solution: Solution, only: Mapping[Ref, Ref | None]) -> None:
+        failing = solution.answer.unplaced or solution.answer.unmet
+        clashes = Clashes(framed, self.stands, self.room.state) if failing else None
+        for index in solution.answer.unplaced:
+            vm, wish = framed.vms[index], framed.wishes[index]
+            hosts = [h for h in self.stands.ready if only[vm.ref] in (None, h.ref)]
+            told = [(h.name, reason) for h in hosts if (reason := obstacle(vm, h, self.room, wish.placement))]
+            thing = Thing("vm", vm.name, vm.uuid)
+            if clashes is not None and (why := clashes.why(index)):
+                self.draft.unmet.append(
+                    Unmet(thing, "state running", why, clashes.remedy(index), str(wish.place or ""))
+                )
+                continue
+            self.draft.unmet.append(no_host(vm, wish, thing, sorted(told), self.stands, self.room.state))
+        for index in sorted(solution.answer.unmet):
+            self.draft.unmet.append(self._unsettled(framed, index, clashes))
+        if solution.loss is not None:
+            self.draft.unmet.append(self._uncovered(framed, solution.loss))
+
+    def _uncovered(self, framed: Framed, loss: Loss) -> Unmet:
+        """What the declared reserve does not cover: which loss would leave what down."""
+        lost = names(self.stands.by_ref[framed.hosts[h].ref].thing.name for h in loss.hosts)
+        down = names((framed.vms[i].name for i in loss.down), most=5)
+        needed = size(sum(framed.problem.items[i].need for i in loss.down))
+        policy = self.wanted.policy
+        return Unmet(
+            Thing("pool", self.room.state.pool.name, self.room.state.pool.uuid),
+            f"reserve {policy.reserve}",
+            f"if {lost} {'was' if len(loss.hosts) == 1 else 'were'} lost, {down} ({needed}) would find no room",
+            f"stop something, add memory or a host, or lower policy.placement.reserve; to see every case: xenrec drill "
+            f"{self.wanted.argument}",
+            str(policy.reserve_place or ""),
+        )
+
+    def _unsettled(self, framed: Framed, index: int, clashes: Clashes | None) -> Unmet:
+        """A running VM whose hard wish can't be met: what is wrong, and why no move mends it."""
+        vm, wish = framed.vms[index], framed.wishes[index]
+        wrong = trouble(framed, index, self.stands, wish)
+        remedy = "change its placement, stop something, or bring a host back"
+        others = [h for h in self.stands.ready if h.ref != vm.resident_on]
+        told = [f"{h.name} {reason}" for h in others if (reason := self._bar(vm, h, wish))]
+        if clashes is not None and (clash := clashes.why(index)):
+            thing, place = Thing("vm", vm.name, vm.uuid), str(wish.place or "")
+            return Unmet(thing, "placement", f"{wrong}; {clash}", clashes.remedy(index), place)
+        if reason := immovable(vm):
+            why, remedy = f"it {reason}", "mend that, or change its placement"
+        elif wish.max_level is not None and wish.max_level < Level.MOVE:
+            why, remedy = f"its entry allows {wish.max_level.word} at most", "raise maxLevel in its entry"
+        elif len(told) == len(others):
+            why = "; ".join(told[:6]) + (f"; and {len(told) - 6} more can't either" if len(told) > 6 else "")
+            why = why or "no other host is ready"
+        else:
+            why = "no order of moves leads there"
+        return Unmet(Thing("vm", vm.name, vm.uuid), "placement", f"{wrong}; {why}", remedy, str(wish.place or ""))
+
+    def _bar(self, vm: Vm, host: Host, wish: VmWish) -> str:
+        """Why a running VM can't go to a host, wherever the others of its groups are."""
+        free = self.room.free.get(host.ref, 0)
+        short = f"has {size(max(0, free))} free and {size(need(vm))} are needed" if free < need(vm) else ""
+        return lasting_obstacle(vm, host, self.room.state) or short or barred(host, wish.placement)
+
+
+def no_host(
+    vm: Vm,
+    wish: VmWish,
+    thing: Thing,
+    obstacles: Sequence[tuple[str, str]],
+    stands: Stands,
+    state: PoolState,
+) -> Unmet:
+    """Why no host can run a VM: storage that only lost hosts reach, else what each host lacks (name, reason)."""
+    place = str(wish.place or "")
+    for drive in drives(vm, state):
+        sr = state.srs.get(drive.sr or "")
+        if sr is None:
+            what = "disk" if not drive.is_cd else "CD"
+            return Unmet(
+                thing, "state running", f"the storage of its {what} {drive.what} is gone", "xe vm-disk-list", place
+            )
+        lost = unreachable_words(sr, stands, state)
+        if lost and drive.is_cd:
+            return Unmet(
+                thing,
+                "state running",
+                f"the CD {drive.what} is in its drive, and {lost}",
+                f"xe vm-cd-eject uuid={vm.uuid}",
+                place,
+            )
+        if lost:
+            return Unmet(
+                thing,
+                "state running",
+                f"its disk {drive.what} is out of reach: {lost}",
+                f"repair {names(hosts_of(sr, stands, state)[1])} and power it on; until then nothing can run this VM",
+                place,
+            )
+    reasons = Counter(reason for _, reason in obstacles)
+    if not obstacles:
+        why = "no host is ready to start VMs"
+    elif len(reasons) == 1:
+        reason = next(iter(reasons))
+        why = f"{obstacles[0][0]} {reason}"
+        if len(obstacles) > 1:
+            negative = reason.startswith("is not ")
+            why = f"no ready host is {reason.removeprefix('is not ')}" if negative else f"every ready host {reason}"
+    else:
+        why = "; ".join(f"{host} {reason}" for host, reason in obstacles[:4])
+        if len(obstacles) > 4:
+            why += f"; and {len(obstacles) - 4} more hosts can't either"
+    short = "free and" in why
+    remedy = (
+        "stop something or bring a host back" if short else "bring back a host that can run it, or change its needs"
+    )
+    return Unmet(thing, "state running", why, remedy, place)
