@@ -58,6 +58,7 @@ UNTANGLE = "reconciler/core/untangle.py"
 FOLLOW = "reconciler/execute/follow.py"
 EUNTANGLE = "reconciler/execute/untangle.py"
 REGAIN = "reconciler/core/regain.py"
+SUCCESSION = "reconciler/core/succession.py"
 GUARD = "reconciler/core/guard.py"
 RESTORE = "reconciler/core/restore.py"
 EVIDENCE = "reconciler/core/evidence.py"
@@ -202,8 +203,8 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I2", REGAIN, "if judged.verdict is Verdict.DEAD and certificate is not None:", "if True:"),
     _off("I2", REGAIN, "if t.bmc is BmcPower.UNKNOWN"),
     _off("I2", REGAIN, "if not lost.fencing"),
-    _off("I2", REGAIN, "if not t.answers"),
-    Guard("I3", REGAIN, "            order = [incident.candidate]\n", "            pass\n"),
+    _off("I2", SUCCESSION, "if not t.answers"),
+    Guard("I3", SUCCESSION, "            order = [incident.candidate]\n", "            pass\n"),
     # --- who has rejoined, and who is in doubt --------------------------------------------------------------------
     _off("I1", STANDING, "if member.name in diagnosis.astray"),
     _off("I1", STANDING, "if t.login is LoginAnswer.EMERGENCY"),
@@ -246,7 +247,7 @@ GUARDS: tuple[Guard, ...] = (
         "if drive.sr is None or (host.ref, drive.sr) not in state.attached:",
         "if drive.sr is None:",
     ),
-    Guard("I8", VMS, "    if action.verb in (Verb.START, Verb.MIGRATE):\n        try:", "    if False:\n        try:"),
+    Guard("I8", VMS, "    if action.verb in PLACED:\n        try:", "    if False:\n        try:"),
     # --- what is nobody's business ----------------------------------------------------------------------------------
     Guard(
         "I11",

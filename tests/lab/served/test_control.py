@@ -47,7 +47,7 @@ def test_a_directory_with_a_long_name_works(pool: Pool, tmp_path: Path) -> None:
     [
         ("nonsense", {}, "no such command"),
         ("power", {"action": "off", "host": "nobody"}, "no host is called nobody"),
-        ("power", {"action": "explode", "host": "0"}, "there are on, off and status"),
+        ("power", {"action": "explode", "host": "0"}, "there are on, off, cycle and status"),
         ("power", {}, "missing"),
         ("link", {"action": "cut", "a": "0", "b": "0"}, "two ends"),
         ("storage", {"action": "cut", "host": "0", "sr": "nowhere"}, "no SR is called nowhere"),
