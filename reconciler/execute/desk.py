@@ -11,6 +11,8 @@ from reconciler.execute.shape import checked
 
 NULL = frozenset({"OpaqueRef:NULL", ""})
 """Both mean no object on the wire (sheet §7.1)."""
+UNHEARD = ("NOT_SENT", "SESSION_INVALID")
+"""What came of a call that was surely not executed, and for no reason of its own."""
 
 
 class MasterLost(Exception):

@@ -11,7 +11,7 @@ from reconciler.core.port import TransportFault, XapiFailure
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, already, because, done, failed, refused
-from reconciler.execute.desk import LostReply, MasterLost, same_address
+from reconciler.execute.desk import UNHEARD, LostReply, MasterLost, same_address
 from reconciler.execute.look import Look, ask_members, look, rivals
 from reconciler.execute.proof import Prover
 from reconciler.execute.seats import Seat, office, seats_of, waiting_for
@@ -53,7 +53,7 @@ def recover(bench: Bench, prover: Prover, action: Action) -> Done:
     if master.enabled and master.live and all(s.back for s in seats):
         bench.clear_incident()
         return already(action, f"every answering member follows {bench.name_at(desk.address)} already")
-    if refusal := _ask(bench, action, expected, [s.member for s in seats if not s.follows]):
+    if refusal := _ask(bench, prover, action, expected, [s.member for s in seats if not s.follows]):
         return refusal
     asks = 0
 
@@ -64,7 +64,7 @@ def recover(bench: Bench, prover: Prover, action: Action) -> Done:
         if rival:
             return _second_master(bench, prover, action, rival)
         if asks <= ASKS:
-            return _ask(bench, action, expected, astray)
+            return _ask(bench, prover, action, expected, astray)
         for member in astray:
             _tell(bench, action, member)
         return None
@@ -197,11 +197,28 @@ def _said(bench: Bench, members: Sequence[Member]) -> dict[str, Look]:
     return found
 
 
-def _ask(bench: Bench, action: Action, expected: Sequence[Member], astray: Sequence[Member]) -> Done | None:
-    """Send recover_slaves once, for those astray; an outcome only if it can't go on.
+def _ask(
+    bench: Bench, prover: Prover, action: Action, expected: Sequence[Member], astray: Sequence[Member]
+) -> Done | None:
+    """Send recover_slaves for those astray; an outcome only if it can't go on.
 
-    A lost reply is observed by the polling.
+    Where it was surely not executed (UNHEARD), it is sent once more, after another look for a second master (I7). A
+    lost reply is observed by the polling.
     """
+    outcome = _send(bench, action, expected, astray)
+    if isinstance(outcome, XapiFailure) and outcome.code in UNHEARD:
+        others, _ = rivals(bench, bench.desk().address)
+        if others:
+            return _second_master(bench, prover, action, others)
+        outcome = _send(bench, action, expected, astray)
+    if isinstance(outcome, XapiFailure):
+        told = bench.explain(outcome)
+        return failed(action, told.sentence, told.remedy)
+    return None
+
+
+def _send(bench: Bench, action: Action, expected: Sequence[Member], astray: Sequence[Member]) -> XapiFailure | None:
+    """Send recover_slaves once; XAPI's refusal if that is what came of it."""
     desk = bench.desk()
     silent = max(0, len(bench.wanted.members) - 1 - len(expected))
     # 3 s per powered-off host on one LAN and much more behind a router, 7-8 s per member (recordings/README, 2.5).
@@ -213,15 +230,14 @@ def _ask(bench: Bench, action: Action, expected: Sequence[Member], astray: Seque
     else:
         bench.say(action, f"telling every member to follow {master}, which enables {master} itself")
     try:
-        refs = [str(r) for r in desk.write(RECOVER, deadline=deadline)]
+        refs = [str(r) for r in desk.write(RECOVER, deadline=deadline, resend=False)]
     except LostReply as lost:
         bench.reply(action, RECOVER, "no reply")
         bench.say(action, f"{lost}: watching the members")
         return None
     except XapiFailure as failure:
         bench.reply(action, RECOVER, failure.code)
-        told = bench.explain(failure)
-        return failed(action, told.sentence, told.remedy)
+        return failure
     reached = sorted(bench.name_of("host", r) for r in refs)
     bench.reply(action, RECOVER, f"reached {names(reached, most=64)}")
     if behind := [m.name for m in astray if m.name in reached]:

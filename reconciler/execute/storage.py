@@ -7,15 +7,13 @@ from collections.abc import Callable
 from reconciler.core.plan import Action, Done, Thing, Verb
 from reconciler.core.port import XapiFailure
 from reconciler.execute.bench import Bench, already, done, failed, refused, unknown
-from reconciler.execute.desk import LostReply
+from reconciler.execute.desk import UNHEARD, LostReply
 
 _SETTERS = {
     Verb.SET_DEFAULT_SR: ("pool", "default_SR", "pool.set_default_SR", "SR"),
     Verb.SET_SUSPEND_SR: ("pool", "suspend_image_SR", "pool.set_suspend_image_SR", "SR"),
     Verb.SET_AFFINITY: ("VM", "affinity", "VM.set_affinity", "host"),
 }
-UNHEARD = ("NOT_SENT", "SESSION_INVALID")
-"""What came of a call that was surely not executed, and for no reason of its own."""
 
 
 def set_field(bench: Bench, action: Action) -> Done:

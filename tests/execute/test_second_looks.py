@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.evidence import Incident
 from reconciler.core.plan import Action, Done, Result, Stage, Verb
-from reconciler.core.port import FaultKind, TransportFault
+from reconciler.core.port import FaultKind, TransportFault, XapiFailure
 from reconciler.core.wanted import MemberState
 from reconciler.execute.rejoin import _tell
 from reconciler.execute.seats import Seat
@@ -85,6 +85,46 @@ def test_the_old_master_that_comes_back_while_members_rejoin_is_noticed_at_the_e
     done = only(rig.run(RECOVER, master="10.0.0.2"))
     assert done.result is Result.REFUSED
     assert "a second master: xen01" in done.why
+
+
+UNHEARD = [
+    XapiFailure("SESSION_INVALID", "OpaqueRef:s"),
+    TransportFault(FaultKind.REFUSED, "nothing listens", sent=False),
+]
+
+
+def unheard(rig: Rig, fault: XapiFailure | TransportFault) -> None:
+    """The first recovery is surely not executed."""
+    left = [fault]
+
+    def hook(at: str, method: str, params: Sequence[Any]) -> Any:
+        if method == RECOVER_CALL and left:
+            raise left.pop()
+        return NOTHING
+
+    rig.world.hooks.append(hook)
+
+
+@pytest.mark.parametrize("fault", UNHEARD, ids=["forgotten", "unsent"])
+def test_a_recovery_that_was_not_executed_is_sent_again(fault: XapiFailure | TransportFault) -> None:
+    rig = promoted()
+    unheard(rig, fault)
+    done = only(rig.run(RECOVER, master="10.0.0.2"))
+    assert done.result is Result.DONE
+    assert rig.world.count(RECOVER_CALL) == 2
+
+
+@pytest.mark.parametrize("fault", UNHEARD, ids=["forgotten", "unsent"])
+def test_a_recovery_is_not_sent_again_beside_a_master_that_showed_up_meanwhile(
+    fault: XapiFailure | TransportFault,
+) -> None:
+    rig = promoted()
+    rig.world.at(RECOVER_CALL, lambda: setattr(rig.world.host("xen03"), "role", "master"))
+    unheard(rig, fault)
+    done = only(rig.run(RECOVER, master="10.0.0.2"))
+    assert done.result is Result.REFUSED
+    assert "a second master: xen03" in done.why
+    assert rig.world.count(RECOVER_CALL) == 1
 
 
 def test_beside_a_second_master_nobody_is_waited_for() -> None:

@@ -65,6 +65,7 @@ EVIDENCE = "reconciler/core/evidence.py"
 CROWN = "reconciler/execute/crown.py"
 PROOF = "reconciler/execute/proof.py"
 REJOIN = "reconciler/execute/rejoin.py"
+SUCCESSION = "reconciler/core/succession.py"
 SEATS = "reconciler/execute/seats.py"
 WATCHING = "reconciler/execute/watching.py"
 VMS = "reconciler/execute/vms.py"
@@ -401,6 +402,16 @@ GUARDS: tuple[Guard, ...] = (
         "reconciler/execute/storage.py",
         "desk.write(method, ref, wished, resend=False)",
         "desk.write(method, ref, wished)",
+    ),
+    Guard(
+        "I7", REJOIN, "desk.write(RECOVER, deadline=deadline, resend=False)", "desk.write(RECOVER, deadline=deadline)"
+    ),
+    Guard(
+        "I7",
+        REJOIN,
+        "        others, _ = rivals(bench, bench.desk().address)\n        if others:\n            return _second_master"
+        "(bench, prover, action, others)\n        outcome = _send",
+        "        outcome = _send",
     ),
     # --- whom nobody names, and who died after a promotion ------------------------------------------------------------
     Guard("I2", MASTERLESS, "or not all(t.is_emergency for t in answering):", "or False:"),
