@@ -32,8 +32,12 @@ def no_map(rng: random.Random, value: Any) -> Any:
 
 
 def no_text(rng: random.Random, value: Any) -> Any:
-    """Another type; not a text, for any text may be a session's name, and using it is how to find out."""
-    while isinstance(found := nothing(rng, value), str) and found:
+    """Another type; not a text, for any text may be a session's name, and using it is how to find out.
+
+    Where XAPI said nothing, "" and None say the same as it did (a call without a result is answered with either).
+    """
+    silence = ("", None)
+    while (isinstance(found := nothing(rng, value), str) and found) or (value in silence and found in silence):
         pass
     return found
 
