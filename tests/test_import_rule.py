@@ -18,7 +18,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **{edge: frozenset({edge, "core"}) for edge in EDGES},
     # The real port is built on xapi's transport; the fencing edge's run_agent is handed to it.
     "outside": frozenset({"outside", "core", "xapi"}),
-    "pipeline": frozenset({"pipeline", "core", *EDGES}),
+    # The joiner of rooms, in three modules: a look, a plan of it, and the plan performed.
+    "looking": frozenset({"looking", "core", *EDGES}),
+    "planning": frozenset({"planning", "looking", "core", *EDGES}),
+    "pipeline": frozenset({"pipeline", "planning", "looking", "core", *EDGES}),
     # The pipeline's other half: the rooms over the real outside, for the command line.
     "rooms": frozenset({"rooms", "pipeline", "outside", "core", *EDGES}),
     # What people do by hand goes through the same joiner.
@@ -156,6 +159,8 @@ def test_the_whole_house_is_looked_at() -> None:
         ("reconciler.pipeline", "from reconciler.lab import kernel"),
         ("reconciler.pipeline", "from reconciler.cli import main"),
         ("reconciler.pipeline", "from reconciler.views import text"),
+        ("reconciler.looking", "from reconciler.planning import Planning"),
+        ("reconciler.planning", "from reconciler.pipeline import Reconciler"),
         ("reconciler.views.x", "from reconciler.pipeline import Look"),
         ("reconciler.core.compare", "from deepdiff import DeepDiff"),
         ("reconciler.views.x", "import typer"),
