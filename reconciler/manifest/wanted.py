@@ -28,7 +28,7 @@ from reconciler.core.wanted import (
     Wanted,
     WantedState,
 )
-from reconciler.manifest import models
+from reconciler.manifest import models, models_hosts, models_policy
 from reconciler.manifest.fields import clock, is_uuid, moment
 from reconciler.manifest.raw import selector
 from reconciler.manifest.reader import Document, Path
@@ -75,11 +75,11 @@ def build(doc: Document, pool: models.PoolManifest, parts: Sequence[VmPart], dig
     )
 
 
-def _local(account: models.LocalAccount | None) -> Account | None:
+def _local(account: models_hosts.LocalAccount | None) -> Account | None:
     return None if account is None else Account(account.username, _secret(account.password))
 
 
-def _secret(secret: models.Secret) -> SecretRef:
+def _secret(secret: models_hosts.Secret) -> SecretRef:
     argv = secret.exec or secret.command
     if argv:
         return SecretRef("exec", tuple(argv))
@@ -90,7 +90,7 @@ def _secret(secret: models.Secret) -> SecretRef:
     raise AssertionError("the model lets no empty secret through")
 
 
-def _member(doc: Document, path: Path, member: models.Member) -> Member:
+def _member(doc: Document, path: Path, member: models_hosts.Member) -> Member:
     return Member(
         name=member.name,
         address=member.address,
@@ -103,7 +103,7 @@ def _member(doc: Document, path: Path, member: models.Member) -> Member:
     )
 
 
-def _fence(doc: Document, path: Path, fence: models.Fence) -> FenceDevice:
+def _fence(doc: Document, path: Path, fence: models_hosts.Fence) -> FenceDevice:
     options = {}
     for key, value in fence.options.items():
         if isinstance(value, bool):
@@ -129,7 +129,7 @@ def level(word: str) -> Level:
     return Level[word.upper()]
 
 
-def _policy(doc: Document, policy: models.Policy) -> Policy:
+def _policy(doc: Document, policy: models_policy.Policy) -> Policy:
     attended = level(policy.levels.attended) if policy.levels.attended else Policy().attended
     unattended = level(policy.levels.unattended) if policy.levels.unattended else min(Policy().unattended, attended)
     limits = policy.limits
@@ -171,7 +171,7 @@ def _policy(doc: Document, policy: models.Policy) -> Policy:
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def _freeze(doc: Document, index: int, window: models.Freeze) -> FreezeWindow:
+def _freeze(doc: Document, index: int, window: models_policy.Freeze) -> FreezeWindow:
     place = doc.place(("spec", "policy", "freeze", index))
     if ":" in window.from_[:3]:  # a time of day: the model lets only both or neither through
         days = tuple(sorted({_DAYS.index(day) for day in window.days})) or tuple(range(7))

@@ -4,6 +4,7 @@ import hashlib
 import typing
 
 import pytest
+from pydantic import BaseModel
 
 from reconciler.core.wanted import (
     Brake,
@@ -21,7 +22,16 @@ from reconciler.core.wanted import (
     SelectorKind,
     WantedState,
 )
-from reconciler.manifest import ManifestError, load, load_file, load_folder, load_many, models
+from reconciler.manifest import (
+    ManifestError,
+    load,
+    load_file,
+    load_folder,
+    load_many,
+    models,
+    models_hosts,
+    models_policy,
+)
 from tests.manifest.build import DESIGN, FINGERPRINT, document, problems, spec_text, text, wanted
 
 
@@ -75,7 +85,7 @@ def test_nothing_said_means_as_it_is() -> None:
 
 
 def test_the_models_words_and_defaults_are_those_of_core() -> None:
-    def words(model: type[models.BaseModel], name: str) -> list[str]:
+    def words(model: type[BaseModel], name: str) -> list[str]:
         annotation = model.model_fields[name].annotation
         return [
             w for part in typing.get_args(annotation) for w in (typing.get_args(part) or (part,)) if isinstance(w, str)
@@ -83,12 +93,12 @@ def test_the_models_words_and_defaults_are_those_of_core() -> None:
 
     assert words(models.VmSettings, "state") == [s.value for s in WantedState]
     assert words(models.VmSettings, "priority") == [p.name.lower() for p in Priority]
-    assert words(models.Member, "state") == [s.value for s in MemberState]
+    assert words(models_hosts.Member, "state") == [s.value for s in MemberState]
     assert words(models.Master, "failback") == [f.value for f in Failback]
-    assert words(models.Levels, "attended") == [level.word for level in Level]
-    limits = models.LimitsBlock()
-    assert Limits(**{name: getattr(limits, name) for name in models.LimitsBlock.model_fields}) == Limits()
-    brake = models.BrakeBlock()
+    assert words(models_policy.Levels, "attended") == [level.word for level in Level]
+    limits = models_policy.LimitsBlock()
+    assert Limits(**{name: getattr(limits, name) for name in models_policy.LimitsBlock.model_fields}) == Limits()
+    brake = models_policy.BrakeBlock()
     assert Brake(brake.min_healthy, brake.max_hosts_per_run) == Brake()
     assert models.ReadyBlock().timeout == Ready().timeout
 
