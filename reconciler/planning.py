@@ -93,7 +93,7 @@ class Planning(Looking):
         if look.state is None or plan.diagnosis.situation is not Situation.MANAGED:
             return None
         most = max(1, depth, self.wanted.policy.reserve)
-        found = drill(self.wanted, look.survey, plan.diagnosis, look.state, depth=most)
+        found = drill(self.wanted, look.survey, plan.diagnosis, look.state, depth=most, memory=look.copies, now=look.at)
         memory = self.folder.memory
         told = news(found, memory.findings(), [m.name for m in self.wanted.members], now=look.at)
         after = acknowledge(told, self.by) if taken else told

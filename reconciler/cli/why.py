@@ -77,7 +77,7 @@ def _known(wanted: Wanted, snapshot: Path | None, state_dir: Path | None) -> tup
     rec = reconciler(wanted, state_dir)
     look = rec.observe()
     plan = rec.plan_of(look)
-    return plan, ground(wanted, plan, look.survey, look.state, look.last_known)
+    return plan, ground(wanted, plan, look.survey, look.state, look.last_known, look.copies)
 
 
 def _answer(known: Ground, what: str, wanted: Wanted) -> Because:

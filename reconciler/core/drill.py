@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 
+from reconciler.core.copies import CopyMemory, age_words
 from reconciler.core.draft import Draft
 from reconciler.core.drill_bounds import Bounds, Odds
 from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Survey
@@ -22,6 +23,7 @@ from reconciler.core.restore import as_rejoined
 from reconciler.core.select import Selection, select
 from reconciler.core.standing import Standing, Stands, stand
 from reconciler.core.starts import plan_starts
+from reconciler.core.succession import Option, ranked, succession
 from reconciler.core.wanted import Wanted, WantedState
 from reconciler.core.words import count, names, size
 
@@ -69,7 +71,11 @@ class Case:
     by_part: int = 0
     new_master: str | None = ""
     copy_age: float | None = None
-    """Seconds: how old the new master's database copy may be, by XAPI's default of one refresh per 300 s and member."""
+    """Seconds: how old the new master's database copy may be."""
+    loses: str = ""
+    """What the promotion from that copy would lose at most, with how that is known (copies.age_words)."""
+    killed: tuple[str, ...] = ()
+    """VMs that run on hosts which survive, and that the promotion may kill, each with where and why (stale.py)."""
     hindrances: tuple[str, ...] = ()
     """What would hold the recovery back although the VMs have a place: the brake, a missing fence agent."""
     planned: bool = True
@@ -111,9 +117,22 @@ class _Ground:
     room: Room
     running: Mapping[Ref, tuple[Vm, ...]]
     left: Mapping[Ref, tuple[str, ...]]
+    heirs: tuple[Option, ...]
+    """Who could be promoted if the master alone were lost, the best first."""
+    now: float
 
     @classmethod
-    def of(cls, wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState) -> _Ground:
+    def of(
+        cls,
+        wanted: Wanted,
+        survey: Survey,
+        diagnosis: Diagnosis,
+        state: PoolState,
+        memory: CopyMemory | None,
+        now: float,
+    ) -> _Ground:
+        lost = [diagnosis.master] if diagnosis.master else []
+        heirs = succession(wanted, survey, diagnosis, lost, known=state, memory=memory, incident=None, now=now)
         # Operations and reservations die with the xapi that they belong to, or are over by then.
         vms = {
             ref: replace(vm, current_operations=(), scheduled_on=None)
@@ -131,7 +150,14 @@ class _Ground:
             running[ref] = tuple(mine)
             left[ref] = tuple(v.name for v in guests if not _wished(v, selection))
         room = Room.of(state, {ref: w.placement for ref, w in selection.wishes.items()})
-        return cls(wanted, survey, diagnosis, state, stands, selection, room, running, left)
+        return cls(wanted, survey, diagnosis, state, stands, selection, room, running, left, heirs.options, now)
+
+    def heir(self, dead: Collection[str]) -> Option | None:
+        """Who would be promoted if these were lost, the master among them; a VM on one of them is not killed twice."""
+        left = [replace(o, toll=o.toll.spared(dead)) for o in self.heirs if o.member.name not in dead]
+        # Costs may be equal, and then the manifest's order decides.
+        order = {name: number for number, name in enumerate(ranked(self.wanted))}
+        return min(left, key=lambda o: (o.cost, order[o.member.name]), default=None)
 
     def ref(self, name: str) -> Ref:
         return self.stands.by_member[name].host.ref
@@ -145,13 +171,23 @@ def _wished(vm: Vm, selection: Selection) -> bool:
 
 
 def drill(
-    wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState, *, depth: int = 1, only: str = ""
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    state: PoolState,
+    *,
+    depth: int = 1,
+    only: str = "",
+    memory: CopyMemory | None = None,
+    now: float = 0.0,
 ) -> Drill:
     """Lose each host that answers (or `only` that one), and each set of up to `depth` of them, from a managed pool.
 
     Only the loss is imagined: hosts that are already down stay so, and what does not run today is not counted as lost.
+    `memory` is what is known of the members' copies of the database, `now` (UTC seconds) when they are
+    lost, after the pool was read.
     """
-    ground = _Ground.of(wanted, survey, diagnosis, state)
+    ground = _Ground.of(wanted, survey, diagnosis, state, memory, max(now or 0.0, state.read_at))
     ready = (Standing.READY, Standing.MAINTENANCE)
     hosts = sorted(
         name for name, one in ground.stands.by_member.items() if one.standing in ready and only in ("", name)
@@ -231,7 +267,7 @@ def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm], *, alone:
     if alone:
         selection = replace(selection, wishes={vm.ref: selection.wishes[vm.ref] for vm in vms})
     by_ref = {
-        ref: replace(one, standing=Standing.DEAD, why="lost in the drill") if ref in gone else one
+        ref: replace(one, standing=Standing.DEAD, why="lost in the drill", imagined=True) if ref in gone else one
         for ref, one in ground.stands.by_ref.items()
     }
     members = {name: by_ref[one.host.ref] for name, one in ground.stands.by_member.items()}
@@ -316,7 +352,9 @@ def _frame(ground: _Ground, dead: tuple[str, ...]) -> Case:
         ),
     )
     lost_master = ground.diagnosis.master in dead
-    new_master = _successor(ground.wanted, seen, dead) if lost_master else ""
+    heir = ground.heir(dead) if lost_master else None
+    new_master = heir.member.name if heir is not None else None if lost_master else ""
+    copy = heir.copy if heir is not None else None
     hindrances = [brake] if (brake := brake_reason(ground.wanted, seen)) else []
     unarmed = [m.name for m in ground.wanted.members if m.name in dead and not m.fencing]
     if unarmed:
@@ -331,26 +369,11 @@ def _frame(ground: _Ground, dead: tuple[str, ...]) -> Case:
         (),
         left=tuple(name for ref in gone for name in ground.left[ref]),
         new_master=new_master,
-        copy_age=_copy_age(ground.wanted) if new_master else None,
+        copy_age=max(0.0, ground.now - copy.low) if copy is not None else None,
+        loses=age_words(copy, ground.now) if copy is not None else "",
+        killed=tuple(str(one) for one in heir.toll.counted) if heir is not None else (),
         hindrances=tuple(hindrances),
     )
-
-
-def _copy_age(wanted: Wanted) -> float | None:
-    members = len(wanted.members) - 1
-    return 300.0 * members if members else None
-
-
-def _successor(wanted: Wanted, survey: Survey, dead: Sequence[str]) -> str | None:
-    order = [
-        *((wanted.master.host, *wanted.master.successors) if wanted.master else ()),
-        *(m.name for m in wanted.members),
-    ]
-    for name in dict.fromkeys(order):
-        t = survey.of(name)
-        if name not in dead and t is not None and t.answers and t.local_login is not False:
-            return name
-    return None
 
 
 def drill_words(found: Drill) -> str:

@@ -7,7 +7,7 @@ host does so first, and a VM that it should run and does not is halted then, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,6 +56,10 @@ class Toll:
 
     def __bool__(self) -> bool:
         return bool(self.killed or self.forgotten)
+
+    def spared(self, hosts: Collection[str]) -> Toll:
+        """Without the VMs on these hosts (names), which are lost themselves."""
+        return Toll(tuple(one for one in self.killed if one.host not in hosts), self.forgotten)
 
     def words(self) -> list[str]:
         """A sentence for each kind of loss, with every VM by name."""

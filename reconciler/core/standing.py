@@ -39,6 +39,8 @@ class Stand:
     why: str
     certificate: Certificate | None = None
     bmc: BmcPower = BmcPower.NONE
+    imagined: bool = False
+    """Its loss is only imagined, by a drill."""
 
     @property
     def thing(self) -> Thing:

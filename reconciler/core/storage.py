@@ -32,6 +32,10 @@ def unreachable_words(sr: Sr, stands: Stands, state: PoolState) -> str:
         return ""
     if down:
         only = "a local SR of" if not sr.shared and len(down) == 1 else "plugged only on"
+        if any(stands.by_ref[ref].imagined for ref in state.sr_hosts.get(sr.ref, ()) if ref in stands.by_ref):
+            if len(down) == 1:
+                return f"{sr.name} is {only} {down[0]} itself"
+            return f"{sr.name} is {only} {names(down)}, none of which would be left"
         return f"{sr.name} is {only} {names(down)}, which " + ("is" if len(down) == 1 else "are") + " down"
     return f"{sr.name} is plugged on no host"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 
+from reconciler.core.copies import CopyMemory
 from reconciler.core.evidence import Diagnosis, Situation, Survey, Verdict
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Plan, Thing
@@ -108,6 +109,8 @@ class Ground:
     stands: Stands | None
     selection: Selection | None
     live: bool
+    memory: CopyMemory | None = None
+    """What is known of the members' copies of the database."""
 
     @property
     def read_at(self) -> float | None:
@@ -173,15 +176,24 @@ class Ground:
         return f"xenrec apply {self.wanted.argument}" if any(t.sort is Sort.DONE for t in told) else ""
 
 
-def ground(wanted: Wanted, plan: Plan, survey: Survey, state: PoolState | None, last_known: PoolState | None) -> Ground:
+def ground(
+    wanted: Wanted,
+    plan: Plan,
+    survey: Survey,
+    state: PoolState | None,
+    last_known: PoolState | None,
+    memory: CopyMemory | None = None,
+) -> Ground:
     """All that answers are made of, from one look and its plan. Without a master the pool is the one that the plan's
     forecast was made from: the last known, as it will be after the regain stage."""
     if state is not None and plan.diagnosis.situation is Situation.MANAGED:
         stands = stand(wanted, survey, plan.diagnosis, state)
-        return Ground(wanted, plan, survey, state, stands, select(wanted, state), True)
+        return Ground(wanted, plan, survey, state, stands, select(wanted, state), True, memory)
     if last_known is None:
         return Ground(wanted, plan, survey, None, None, None, False)
-    regain = plan_regain(wanted, survey, plan.diagnosis, known=last_known, incident=None)
+    regain = plan_regain(
+        wanted, survey, plan.diagnosis, known=last_known, incident=None, memory=memory, now=plan.made_at
+    )
     if regain.candidate is None:
         return Ground(wanted, plan, survey, last_known, None, select(wanted, last_known), False)
     later, seen, told = forecast_pool(wanted, survey, plan.diagnosis, last_known, regain)

@@ -131,7 +131,15 @@ def _if_lost(ground: Ground, name: str) -> tuple[str, ...]:
     """What its loss would mean, where it is not lost already."""
     if not ground.live or ground.state is None:
         return ()
-    found = drill(ground.wanted, ground.survey, ground.diagnosis, ground.state, only=name)
+    found = drill(
+        ground.wanted,
+        ground.survey,
+        ground.diagnosis,
+        ground.state,
+        only=name,
+        memory=ground.memory,
+        now=ground.plan.made_at,
+    )
     return tuple(_lost_words(case) for case in found.cases)
 
 
@@ -143,6 +151,7 @@ def _lost_words(case: Case) -> str:
         told += f", {'and ' if case.restarted else ''}{names(loss.vm.name for loss in case.lost)} would not"
     if case.new_master:
         told += f"; {case.new_master} would become master"
+        told += f", and its copy of the database may kill {', '.join(case.killed)}" if case.killed else ""
     return told
 
 

@@ -34,8 +34,7 @@ def drill_text(
     page = Page(width=width, ascii=ascii, color=color)
     page.line((f"Pool {words.name(pool)}: {drill_words(found)}.", "bold"), hang=2)
     _table(page, [c for c in found.cases if len(c.hosts) == 1])
-    bad = [c for c in found.cases if not c.survives]
-    shown = list(found.cases) if verbose else [c for c in bad if c.lost or c.new_master is None]
+    shown = list(found.cases) if verbose else [c for c in found.cases if c.lost or c.killed or c.new_master is None]
     most = len(shown) if verbose else _MOST_SHOWN
     for case in shown[:most]:
         page.blank()
@@ -101,8 +100,12 @@ def _case(page: Page, case: Case, *, verbose: bool) -> None:
     if case.new_master is None:
         page.line("nobody is left who could be master: nothing restarts", indent=2, hang=4)
     elif case.new_master:
-        age = "" if case.copy_age is None else f", with a database copy up to {words.lasting(case.copy_age)} old"
-        page.line(f"{words.name(case.new_master)} becomes master{age}", indent=2, hang=4)
+        loses = f", which loses at most {case.loses}" if case.loses else ""
+        page.line(f"{words.name(case.new_master)} becomes master{loses}", indent=2, hang=4)
+    if case.killed:
+        risk = ", ".join(words.clean(one) for one in case.killed[:_MOST_SHOWN])
+        more = f" and {len(case.killed) - _MOST_SHOWN} more" if len(case.killed) > _MOST_SHOWN else ""
+        page.line(f"its copy may kill, though their hosts live: {risk}{more}", indent=2, hang=4)
     most = len(case.lost) if verbose else _MOST_SHOWN
     told: dict[str, list[str]] = {}
     for loss in case.lost[:most]:
@@ -189,6 +192,8 @@ def drill_json(pool: str, found: Drill, told: News) -> str:
                 "survives": case.survives,
                 "new_master": case.new_master,
                 "copy_age_seconds": case.copy_age,
+                "promotion_loses": case.loses,
+                "promotion_may_kill": list(case.killed),
                 "running": case.running,
                 "restarted": [{"vm": vm, "host": host} for vm, host in case.restarted],
                 "moved": [{"vm": vm, "host": host} for vm, host in case.moved],

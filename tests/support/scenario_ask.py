@@ -35,7 +35,7 @@ def why_of(run: Reconciler, what: str) -> str:
     """xenrec why manifest.yaml WHAT."""
     look = run.observe()
     plan = run.plan_of(look)
-    known = ground(run.wanted, plan, look.survey, look.state, look.last_known)
+    known = ground(run.wanted, plan, look.survey, look.state, look.last_known, look.copies)
     try:
         kind, name = parse(what)
         if kind == "master":
