@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.checker_world import ALIVE, World
+from reconciler.core.checker_world import World
 from reconciler.core.evidence import LoginAnswer, Testimony
 from reconciler.core.model import Host, PoolState, PowerState, Vm
 from reconciler.core.plan import Action, Verb
@@ -37,8 +37,7 @@ def strike(action: Action, world: World) -> list[str]:
         why.append("it rests on no proof")
     if name not in world.struck and len(world.struck) >= world.wanted.policy.brake.max_hosts_per_run:
         why.append("more hosts than policy.brake.maxHostsPerRun allows")
-    answering = sum(x.login in ALIVE for x in world.survey.testimonies)
-    if answering < world.wanted.policy.brake.min_healthy * len(world.survey.testimonies):
+    if world.braked():
         why.append("fewer members answer than policy.brake.minHealthy asks for")
     return why
 
@@ -60,8 +59,7 @@ def promotion(action: Action, world: World) -> list[str]:
     candidate = world.testimony(action.target.name)
     if candidate is None or candidate.login not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
         why.append("the candidate does not answer as a member")
-    answering = sum(x.login in ALIVE for x in world.survey.testimonies)
-    if answering < world.wanted.policy.brake.min_healthy * len(world.survey.testimonies):
+    if world.braked():
         why.append("fewer members answer than policy.brake.minHealthy asks for")
     return why
 

@@ -91,6 +91,12 @@ class World:
         t = self.testimony(name) if name else None
         return t is not None and t.login in ALIVE
 
+    def braked(self) -> bool:
+        """Too few members answer, those left out that are silent in maintenance."""
+        resting = [m.name for m in self.wanted.members if m.state == "maintenance"]
+        counted = [t.login in ALIVE for t in self.survey.testimonies if t.login in ALIVE or t.name not in resting]
+        return not any(counted) or sum(counted) < self.wanted.policy.brake.min_healthy * len(counted)
+
 
 def resting(host: Host, world: World) -> bool:
     """The manifest declares it in maintenance."""

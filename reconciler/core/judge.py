@@ -138,9 +138,15 @@ def alive_words(t: Testimony, master: str = "") -> str:
     return f"answers, but rejects our login ({t.detail})"
 
 
-def answering_share(survey: Survey) -> float:
-    """Share 0..1 of the declared members whose XAPI answered."""
-    return sum(t.answers for t in survey.testimonies) / max(1, len(survey.testimonies))
+def off_on_purpose(wanted: Wanted, survey: Survey) -> tuple[str, ...]:
+    """Members declared in maintenance that do not answer: their silence says nothing about who is cut off."""
+    resting = {m.name for m in wanted.members if m.state == "maintenance"}
+    return tuple(t.name for t in survey.testimonies if t.name in resting and not t.answers)
+
+
+def answering(wanted: Wanted, survey: Survey) -> tuple[int, int]:
+    """How many members answer, of how many that the brake counts: all but those off on purpose."""
+    return sum(t.answers for t in survey.testimonies), len(survey.testimonies) - len(off_on_purpose(wanted, survey))
 
 
 def restart_command(t: Testimony) -> str:
@@ -150,17 +156,21 @@ def restart_command(t: Testimony) -> str:
 
 def brake_reason(wanted: Wanted, survey: Survey) -> str:
     """Why the storm brake holds, "" if it doesn't (I6)."""
-    share = answering_share(survey)
+    up, counted = answering(wanted, survey)
+    share = up / max(1, counted)
     if share >= wanted.policy.brake.min_healthy:
         return ""
-    up = sum(t.answers for t in survey.testimonies)
-    refused = [t.name for t in survey.testimonies if t.login is LoginAnswer.REFUSED]
+    off = off_on_purpose(wanted, survey)
+    left_out = (
+        f" ({names(off)}, in maintenance and silent, {'is' if len(off) == 1 else 'are'} not counted)" if off else ""
+    )
+    refused = [t.name for t in survey.testimonies if t.login is LoginAnswer.REFUSED and t.name not in off]
     guess = "it may be this machine that is cut off"
     if refused:
         guess = f"the toolstack of {names(refused)} is down or restarting"
     return (
-        f"only {up} of {len(survey.testimonies)} members answer and policy.brake.minHealthy is "
-        f"{wanted.policy.brake.min_healthy:.0%}: {guess}"
+        f"only {up} of {counted} members answer and policy.brake.minHealthy is "
+        f"{wanted.policy.brake.min_healthy:.0%}{left_out}: {guess}"
     )
 
 

@@ -225,7 +225,8 @@ class VmWish:
 @dataclass(frozen=True, slots=True)
 class Brake:
     """The storm brake: with fewer than `min_healthy` of the declared members answering (a share 0..1, counted as
-    at least that share), it is we who are cut off. At most `max_hosts_per_run` hosts are fenced or buried in a run."""
+    at least that share; a silent one in maintenance does not count), it is we who are cut off. At most
+    `max_hosts_per_run` hosts are fenced or buried in a run."""
 
     min_healthy: float = 0.5
     max_hosts_per_run: int = 1

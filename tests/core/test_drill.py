@@ -8,7 +8,7 @@ from reconciler.core.copies import Change, CopyMemory, Refreshed
 from reconciler.core.diagnose import diagnose
 from reconciler.core.drill import drill, drill_words
 from reconciler.core.drill_news import news
-from reconciler.core.wanted import MasterWish
+from reconciler.core.wanted import MasterWish, MemberState
 from reconciler.views.drill import drill_text
 from tests.core.build import GIB, NOW, PoolBuilder, survey, wanted, wish
 
@@ -83,7 +83,7 @@ def test_the_member_whose_copy_costs_least_would_be_promoted_and_what_it_may_kil
 def test_a_member_in_maintenance_would_not_be_promoted() -> None:
     pool = PoolBuilder()
     w = wanted(master=MasterWish("xen01", ("xen02", "xen03")))
-    resting = tuple(replace(m, state="maintenance") if m.name == "xen02" else m for m in w.members)
+    resting = tuple(replace(m, state=MemberState.MAINTENANCE) if m.name == "xen02" else m for m in w.members)
     w, seen, state = replace(w, members=resting), survey(), pool.state()
     found = drill(w, seen, diagnose(w, seen, (), now=NOW, known=state), state)
     assert found.cases[0].new_master == "xen03"

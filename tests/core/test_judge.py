@@ -18,8 +18,8 @@ from reconciler.core.evidence import (
 from reconciler.core.evidence import (
     Testimony as Said,
 )
-from reconciler.core.judge import judge_member, told_by_others
-from reconciler.core.wanted import MemberState
+from reconciler.core.judge import brake_reason, judge_member, told_by_others
+from reconciler.core.wanted import Brake, MemberState, Policy
 from tests.core.build import NOW, PoolBuilder, address, certificate, survey, uuid, wanted
 
 A = LoginAnswer
@@ -281,3 +281,22 @@ def test_a_certificate_for_a_host_of_another_pool_proves_nothing_here() -> None:
     judged = diagnose(wanted(fencing=False), survey({"xen03": "silent"}, bmc="none"), (theirs,), now=NOW).of("xen03")
     assert judged is not None
     assert judged.verdict is Verdict.UNREACHABLE
+
+
+def test_silent_members_in_maintenance_are_left_out_of_the_brakes_count_and_named() -> None:
+    w = wanted(hosts=4, policy=Policy(brake=Brake(0.51, 1)))
+    resting = replace(
+        w, members=tuple(replace(m, state=MemberState.MAINTENANCE) if m.name == "xen04" else m for m in w.members)
+    )
+    two = survey({"xen03": "silent", "xen04": "silent"}, hosts=4)
+    assert brake_reason(w, two).startswith("only 2 of 4 members answer and policy.brake.minHealthy is 51%: ")
+    assert brake_reason(resting, two) == ""
+    three = survey({"xen02": "silent", "xen03": "silent", "xen04": "silent"}, hosts=4)
+    assert brake_reason(resting, three) == (
+        "only 1 of 3 members answer and policy.brake.minHealthy is 51% (xen04, in maintenance and silent, is not "
+        "counted): it may be this machine that is cut off"
+    )
+    all_off = replace(w, members=tuple(replace(m, state=MemberState.MAINTENANCE) for m in w.members))
+    nobody = survey(dict.fromkeys((m.name for m in w.members), "silent"), hosts=4)
+    assert brake_reason(all_off, nobody), "nobody counts, and nobody answers: that is no pool to act on"
+    assert brake_reason(resting, survey({"xen03": "silent"}, hosts=4)) == "", "one that answers is counted"

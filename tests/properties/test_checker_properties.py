@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.core.checker import check_plan
 from reconciler.core.plan import Action, Plan, Stage, Thing, Verb
 from reconciler.core.planner import make_plan
-from reconciler.core.wanted import Level
+from reconciler.core.wanted import Brake, Level, MemberState, Policy
 from tests.core.build import NOW, PoolBuilder, address, certificate, survey, uuid, wanted, wish
 from tests.properties.test_plan_properties import plan_of
 
@@ -104,6 +104,23 @@ def test_more_hosts_than_the_policy_allows_are_refused() -> None:
     told = judged(both, pool, {"xen02": "silent", "xen03": "silent"})
     assert "maxHostsPerRun" in told
     assert "minHealthy" in told
+
+
+def test_a_silent_member_in_maintenance_does_not_count_for_the_brake() -> None:
+    pool = PoolBuilder()
+    one = forged(Action(Verb.FENCE, host("xen02"), ""))
+    strict = replace(wanted(wish("db01")), policy=Policy(brake=Brake(0.5, 1)))
+    resting = replace(
+        strict,
+        members=tuple(replace(m, state=MemberState.MAINTENANCE) if m.name == "xen03" else m for m in strict.members),
+    )
+    spec = {"xen02": "silent", "xen03": "silent"}
+    assert "minHealthy" in judged(one, pool, spec, wanted=strict)
+    assert "minHealthy" not in judged(one, pool, spec, wanted=resting)
+    # One that answers counts among both: to be in maintenance is no excuse for the others.
+    most = replace(resting, policy=Policy(brake=Brake(0.7, 1)))
+    assert "minHealthy" in judged(one, pool, {"xen02": "silent"}, wanted=most)
+    assert "minHealthy" in judged(one, pool, dict.fromkeys(("xen01", "xen02", "xen03"), "silent"), wanted=resting)
 
 
 def test_a_proof_that_expired_or_is_of_another_pool_proves_nothing() -> None:

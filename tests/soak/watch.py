@@ -149,8 +149,11 @@ class Watch:
                 acts[name] = self.number
 
     def share(self) -> float:
-        """Share of the declared members that answer us."""
-        return sum(self.answers(h) for h in self.lab.hosts.values()) / len(self.lab.hosts)
+        """Share of the declared members that answer us, those left out that are silent in maintenance."""
+        resting = {m.name for m in self.wanted.members if m.state == "maintenance"}
+        heard = {name: self.answers(host) for name, host in self.lab.hosts.items()}
+        counted = [answers for name, answers in heard.items() if answers or name not in resting]
+        return sum(counted) / max(1, len(counted))
 
     def surveyed(self) -> None:
         """A survey begins: does the brake hold?"""

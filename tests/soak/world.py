@@ -317,7 +317,9 @@ class World:
             self._unrest(f"it does not come to rest: after {ROUNDS} applies it still wants to {todo}")
         situation = plan.diagnosis.situation
         up = sum(h.up for h in self.lab.hosts.values())
-        braked = up / len(self.names) < self.wanted.policy.brake.min_healthy
+        resting = {m.name for m in self.wanted.members if m.state == "maintenance"}
+        counted = sum(h.up or name not in resting for name, h in self.lab.hosts.items())
+        braked = up / max(1, counted) < self.wanted.policy.brake.min_healthy
         if situation is not Situation.MANAGED:
             if not plan.diagnosis.why or not (plan.diagnosis.remedy or plan.withheld or plan.notes):
                 self._unrest(f"{situation}, and no next step: {plan.diagnosis.why}")
