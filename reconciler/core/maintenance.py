@@ -1,4 +1,4 @@
-"""Members in maintenance: handed over if master, disabled, emptied, kept empty; and back (sheet §3.3-§3.5).
+"""Members in maintenance: handed over if master, disabled, emptied, kept empty (sheet §3.3-§3.5).
 
 A host is emptied whole or not at all: while one VM can't leave, nothing of it moves, and each that can't is named with
 the one reason and the command. XAPI's own host.evacuate asks the same, but demands that each VM could run on *every*
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.draft import Draft, apply_command
-from reconciler.core.mark import Mark, mark_of
-from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
-from reconciler.core.placement import Choice, Room, choose, drives, obstacle
+from reconciler.core.mark import mark_of
+from reconciler.core.model import PoolState, PowerState, Ref, Vm
+from reconciler.core.placement import Choice, Room, choose, drives
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.select import Selection
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import Level, MemberState, PlacementWish, VmWish, Wanted, WantedState
-from reconciler.core.words import count, names, utc
+from reconciler.core.words import count, names
 
-_LEAVING = (Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE)
+LEAVING = (Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE)
 
 
 def in_maintenance(one: Stand) -> bool:
@@ -81,7 +81,7 @@ def plan_relief(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Stuck:
+class Stuck:
     """A VM that can't leave: why, and what would let it."""
 
     vm: Vm
@@ -160,15 +160,15 @@ def _moves(
     room: Room,
     draft: Draft,
     first: tuple[str, ...],
-) -> tuple[list[Action], list[_Stuck]]:
+) -> tuple[list[Action], list[Stuck]]:
     """What empties the host, and what can't leave it. Takes the room of what moves when all can."""
-    leaving = {a.target.uuid for a in draft.actions if a.verb in _LEAVING}
+    leaving = {a.target.uuid for a in draft.actions if a.verb in LEAVING}
     unpaused = {a.target.uuid for a in draft.actions if a.verb is Verb.UNPAUSE}
     ready = [h for h in stands.ready if h.ref != one.host.ref]
     trial = replace(room, free=dict(room.free), groups=dict(room.groups), networks=dict(room.networks))
     trial.promised = dict(room.promised)
     actions: list[Action] = []
-    stuck: list[_Stuck] = []
+    stuck: list[Stuck] = []
     going: list[tuple[Vm, PlacementWish]] = []
     for vm in guests:
         if vm.uuid in leaving:
@@ -176,9 +176,9 @@ def _moves(
         wish = selection.wishes.get(vm.ref)
         if vm.uuid in unpaused:
             told = "it is paused, and XAPI moves running VMs only; this plan unpauses it"
-            stuck.append(_Stuck(vm, told, apply_command(wanted)))
+            stuck.append(Stuck(vm, told, apply_command(wanted)))
             continue
-        if found := _tied(vm, wish, one):
+        if found := tie(vm, wish, one):
             if wish is not None and wish.placement.stop_for_maintenance and found.remedy == _STOPPABLE:
                 actions.append(_stop(vm, wish, one, found.why, first))
             else:
@@ -190,7 +190,7 @@ def _moves(
     taken: list[tuple[Vm, Ref, PlacementWish]] = []
     for vm, placement in sorted(going, key=lambda g: (-g[0].memory_dynamic_min, g[0].name, g[0].uuid)):
         wish = selection.wishes.get(vm.ref)
-        choice = choose(vm, ready, trial, placement, _home(vm, wish, stands))
+        choice = choose(vm, ready, trial, placement, home_of(vm, wish, stands))
         if choice.host is not None:
             waits = room.waits_for(vm, choice.host.ref)
             trial.take(vm, choice.host.ref, placement)
@@ -212,7 +212,7 @@ _STOPPABLE = "stop it for the maintenance"
 """The remedy of a VM that could leave only by being stopped, until `_told` writes it out."""
 
 
-def _told(stuck: _Stuck, vm: Vm) -> _Stuck:
+def _told(stuck: Stuck, vm: Vm) -> Stuck:
     if stuck.remedy != _STOPPABLE:
         return stuck
     remedy = (
@@ -222,35 +222,35 @@ def _told(stuck: _Stuck, vm: Vm) -> _Stuck:
     return replace(stuck, remedy=remedy)
 
 
-def _tied(vm: Vm, wish: VmWish | None, one: Stand) -> _Stuck | None:
+def tie(vm: Vm, wish: VmWish | None, one: Stand) -> Stuck | None:
     """What ties a VM to where it runs, whatever the other hosts are; in the order in which XAPI would refuse."""
     host = one.thing.name
     move = f"xe vm-migrate uuid={vm.uuid} host=HOST live=true"
     if wish is None and not (one.member and one.member.evacuate_all):
         why = "the manifest does not name it, and a VM that it does not name is never touched"
-        return _Stuck(vm, why, f"name it; or write evacuate: all in the entry of {host}; or move it yourself: {move}")
+        return Stuck(vm, why, f"name it; or write evacuate: all in the entry of {host}; or move it yourself: {move}")
     if wish is not None and wish.max_level is not None and wish.max_level < Level.MOVE:
         why = f"its entry allows {wish.max_level.word} at most and this is {Level.MOVE.word}"
-        return _Stuck(vm, why, f"raise maxLevel in its entry; or move it yourself: {move}")
+        return Stuck(vm, why, f"raise maxLevel in its entry; or move it yourself: {move}")
     if wish is not None and wish.state in (WantedState.HALTED, WantedState.SUSPENDED):
-        return _Stuck(vm, f"it should be {wish.state}, and that can't be done now", "see the reason there")
+        return Stuck(vm, f"it should be {wish.state}, and that can't be done now", "see the reason there")
     if vm.power_state is PowerState.PAUSED:
-        return _Stuck(vm, "it is paused, and XAPI moves running VMs only", f"xe vm-unpause uuid={vm.uuid}")
+        return Stuck(vm, "it is paused, and XAPI moves running VMs only", f"xe vm-unpause uuid={vm.uuid}")
     if vm.current_operations:
-        return _Stuck(vm, f"somebody is at it: {names(vm.current_operations)}", "wait for that to end: xe task-list")
+        return Stuck(vm, f"somebody is at it: {names(vm.current_operations)}", "wait for that to end: xe task-list")
     if "pool_migrate" in vm.blocked_operations:
         text = vm.blocked_operations["pool_migrate"]
         remedy = f"xe vm-param-remove uuid={vm.uuid} param-name=blocked-operations param-key=pool_migrate"
-        return _Stuck(vm, f"somebody blocked pool_migrate on it: {text or 'without a reason'}", remedy)
+        return Stuck(vm, f"somebody blocked pool_migrate on it: {text or 'without a reason'}", remedy)
     if vm.pinned_devices:
-        return _Stuck(vm, f"its {names(vm.pinned_devices)} ties it to {host}", _STOPPABLE)
+        return Stuck(vm, f"its {names(vm.pinned_devices)} ties it to {host}", _STOPPABLE)
     if not vm.migratable:
         why = "XAPI does not let it be moved; most often its guest tools are missing or do not run"
-        return _Stuck(vm, why, _STOPPABLE)
+        return Stuck(vm, why, _STOPPABLE)
     return None
 
 
-def _homeless(vm: Vm, one: Stand, choice: Choice, stands: Stands, state: PoolState) -> _Stuck:
+def _homeless(vm: Vm, one: Stand, choice: Choice, stands: Stands, state: PoolState) -> Stuck:
     """Why no ready host can take a VM."""
     host = one.thing.name
     for drive in drives(vm, state):
@@ -265,16 +265,16 @@ def _homeless(vm: Vm, one: Stand, choice: Choice, stands: Stands, state: PoolSta
             where = f"which {names(others)} {'has' if len(others) == 1 else 'have'}, and no ready host has plugged"
         if drive.is_cd:
             why = f"the CD {drive.what} is in its drive, and {sr.name} is {where}"
-            return _Stuck(vm, why, f"xe vm-cd-eject uuid={vm.uuid}")
-        return _Stuck(vm, f"its disk {drive.what} is on {sr.name}, {where}", _STOPPABLE)
+            return Stuck(vm, why, f"xe vm-cd-eject uuid={vm.uuid}")
+        return Stuck(vm, f"its disk {drive.what} is on {sr.name}, {where}", _STOPPABLE)
     if not choice.obstacles:
-        return _Stuck(vm, "no other host is ready to take VMs", "bring one back")
+        return Stuck(vm, "no other host is ready to take VMs", "bring one back")
     told = "; ".join(f"{name} {why}" for name, why in choice.obstacles[:4])
     if len(choice.obstacles) > 4:
         told += f"; and {count(len(choice.obstacles) - 4, 'more host')} can't either"
     short = all("free and" in why for _, why in choice.obstacles)
     remedy = "stop something, or bring a host back" if short else "change what it needs, or bring a host back"
-    return _Stuck(vm, told, f"{remedy}; or let it be stopped: placement: {{stopForMaintenance: true}} in its entry")
+    return Stuck(vm, told, f"{remedy}; or let it be stopped: placement: {{stopForMaintenance: true}} in its entry")
 
 
 def _move(vm: Vm, one: Stand, to: Stand, choice: Choice, follows: tuple[str, ...]) -> Action:
@@ -302,138 +302,7 @@ def _stop(vm: Vm, wish: VmWish, one: Stand, why: str, follows: tuple[str, ...]) 
     )
 
 
-# --- coming back -----------------------------------------------------------------------------------------------------
-
-
-def returning(wanted: Wanted, stands: Stands, draft: Draft) -> tuple[Stands, tuple[Stand, ...]]:
-    """Enable every host that we disabled and that is declared active again. Gives the hosts as they will be then, and
-    those that come back: what is placed on one of them follows its ENABLE_HOST."""
-    by_ref = dict(stands.by_ref)
-    back = []
-    for ref, one in stands.by_ref.items():
-        mark = mark_of(one.host.other_config)
-        if mark is None or one.member is None or in_maintenance(one):
-            continue
-        if one.standing not in (Standing.MAINTENANCE, Standing.READY):
-            continue
-        if mark.roll and mark.roll != wanted.rolling:
-            _of_a_roll(one, mark, wanted, draft)
-            continue
-        if not one.host.enabled:
-            draft.actions.append(
-                Action(
-                    Verb.ENABLE_HOST,
-                    one.thing,
-                    f"it is declared active; xenrec disabled it for maintenance at {utc(mark.at)}",
-                    before="disabled",
-                    after="enabled",
-                )
-            )
-            host = replace(one.host, enabled=True)
-            by_ref[ref] = replace(one, host=host, standing=Standing.READY, why="enabled again")
-        back.append(by_ref[ref])
-    members = {name: by_ref[one.host.ref] for name, one in stands.by_member.items()}
-    return Stands(by_ref, members, stands.missing), tuple(back)
-
-
-def _of_a_roll(one: Stand, mark: Mark, wanted: Wanted, draft: Draft) -> None:
-    if one.host.enabled:
-        return
-    action = Action(Verb.ENABLE_HOST, one.thing, "it is declared active", before="disabled", after="enabled")
-    draft.hold(
-        action,
-        f"{one.thing.name} is in the rolling maintenance {mark.roll}, since {utc(mark.at)}",
-        f"go on with it, or end it with --abandon: xenrec roll {wanted.argument} --resume",
-    )
-
-
-def plan_returns(
-    selection: Selection, stands: Stands, state: PoolState, room: Room, back: Sequence[Stand], draft: Draft
-) -> None:
-    """Bring the VMs whose home came back there again, and end its maintenance after the last of them.
-
-    The hosts were empty, so whatever fits goes in any order; what does not fit stays where it runs, and is told.
-    """
-    for one in back:
-        enable = tuple(a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST and a.target == one.thing)
-        moves = []
-        for ref, wish in selection.wishes.items():
-            vm = state.vms[ref]
-            source = stands.by_ref.get(vm.resident_on or "")
-            if wish.state is not WantedState.RUNNING or vm.power_state is not PowerState.RUNNING or source is None:
-                continue
-            if _home(vm, wish, stands) != one.host.ref or source.host.ref == one.host.ref or not source.answers:
-                continue
-            thing = Thing("vm", vm.name, vm.uuid)
-            tied = _tied(vm, wish, source)
-            why = tied.why if tied else obstacle(vm, one.host, room, wish.placement)
-            if why:
-                told = why if tied else f"{one.thing.name} {why}"
-                _replace_kept(draft, thing, f"runs on {source.thing.name} and can't be brought home: {told}")
-                continue
-            if any(a.target == thing and a.verb in _LEAVING for a in draft.actions):
-                continue
-            room.take(vm, one.host.ref, wish.placement)
-            _replace_kept(draft, thing, "")
-            moves.append(
-                Action(
-                    Verb.MIGRATE,
-                    thing,
-                    f"{one.thing.name} is back from maintenance, and is its home",
-                    before=f"Running on {source.thing.name}",
-                    after=f"Running on {one.thing.name}",
-                    to=one.thing,
-                    source=source.thing,
-                    follows=enable,
-                )
-            )
-        draft.actions.extend(moves)
-        draft.actions.append(
-            Action(
-                Verb.END_MAINTENANCE,
-                one.thing,
-                "its VMs are home; xenrec's mark is removed, so that it is a host like any other again",
-                before="marked as in maintenance",
-                after="not marked",
-                follows=(*enable, *(m.id for m in moves)),
-            )
-        )
-
-
-def wait_for_enabling(draft: Draft) -> None:
-    """Whatever runs or moves a VM on a host that this plan enables follows that."""
-    enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
-    arriving = (Verb.START, Verb.RESUME, Verb.UNPAUSE, Verb.MIGRATE)
-    for number, action in enumerate(draft.actions):
-        if action.verb in arriving and action.to is not None and (first := enables.get(action.to.uuid)):
-            draft.actions[number] = replace(action, follows=tuple(dict.fromkeys((*action.follows, first))))
-
-
-def _home(vm: Vm, wish: VmWish | None, stands: Stands) -> Ref | None:
+def home_of(vm: Vm, wish: VmWish | None, stands: Stands) -> Ref | None:
+    """The host that a VM belongs to: as declared, else its affinity."""
     declared = stands.by_member.get(wish.home or "") if wish else None
     return declared.host.ref if declared else vm.affinity
-
-
-def _replace_kept(draft: Draft, thing: Thing, why: str) -> None:
-    """What was said of an object that is left alone is said anew, or not at all."""
-    draft.kept[:] = [k for k in draft.kept if k.target != thing]
-    if why:
-        draft.keep(thing, why)
-
-
-def stopped_for(vm: Vm, wish: VmWish, stands: Stands, state: PoolState) -> Stand | None:
-    """The host in maintenance for which a VM may stay stopped: the only one that its disks can be reached from, and not
-    one that is enabled again in this plan."""
-    if not wish.placement.stop_for_maintenance or vm.power_state is not PowerState.HALTED:
-        return None
-    for one in stands.by_ref.values():
-        if one.standing is Standing.MAINTENANCE and _only_there(vm, one.host, stands, state):
-            return one
-    return None
-
-
-def _only_there(vm: Vm, host: Host, stands: Stands, state: PoolState) -> bool:
-    needed = [d.sr for d in drives(vm, state) if not d.is_cd]
-    if not all(sr is not None and host.ref in state.sr_hosts.get(sr, frozenset()) for sr in needed):
-        return False
-    return not any(all((h.ref, sr) in state.attached for sr in needed) for h in stands.ready)

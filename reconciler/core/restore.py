@@ -10,18 +10,12 @@ from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
 from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
-from reconciler.core.maintenance import (
-    plan_departures,
-    plan_relief,
-    plan_returns,
-    returning,
-    stopped_for,
-    wait_for_enabling,
-)
+from reconciler.core.maintenance import plan_departures, plan_relief
 from reconciler.core.model import Host, PoolState, Ref, Vm
 from reconciler.core.order import order_stops
 from reconciler.core.placement import Room
 from reconciler.core.plan import Action, Thing, Unmet, Verb
+from reconciler.core.returns import plan_returns, returning, stopped_for, wait_for_enabling
 from reconciler.core.select import Selection, select
 from reconciler.core.standing import Stand, Standing, Stands, stand
 from reconciler.core.starts import plan_starts
