@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.draft import apply_command, plan_command
+from reconciler.core.draft import apply_command, look_and_attest, plan_command
 from reconciler.core.evidence import (
     Certificate,
     Diagnosis,
@@ -145,6 +145,8 @@ def _deposed(
 def _deposed_words(wanted: Wanted, one: Obligation, judged: tuple[Judged, ...], ties: tuple[Tie, ...]) -> Diagnosis:
     astray = [t.member for t in ties if t.follows == one.master]
     behind = f", and {names(astray)} {'follows' if len(astray) == 1 else 'follow'} that one" if astray else ""
+    dead = any(j.name == one.master and j.verdict is Verdict.DEAD for j in judged)
+    proof = "it is proved dead, so " if dead else f"{look_and_attest(wanted, one.master)}, and "
     return Diagnosis(
         Situation.DEPOSED,
         f"only {one.host} accepts logins, and it is no longer the pool's master: {one.master} was promoted in its "
@@ -154,7 +156,7 @@ def _deposed_words(wanted: Wanted, one: Obligation, judged: tuple[Judged, ...], 
         # Recording 18: of two masters the one that starts gives way, whichever it is.
         remedy=f"start and move nothing. To keep what happened since: stop the toolstack of {one.host}, only then "
         f"bring {one.master} back (it would give way to {one.host} when it starts), then start that toolstack again. "
-        f"If {one.master} is gone for good: attest it dead, and give the office back with "
+        f"If {one.master} is gone for good: {proof}give the office back with "
         f"{apply_command(wanted, '--yield', one.master)} instead. First: ssh root@{address_host(one.address)} "
         "systemctl stop xapi",
         ties=ties,

@@ -127,7 +127,7 @@ class Executor:
         """Perform one stage; one outcome per action, in the stage's order.
 
         With an acting master its lease is taken first: LeaseBusy, or XAPI's refusal of this first write, is raised and
-        nothing was done.
+        nothing was done. A session that ends there twice is no refusal: nothing is begun, and `stopped` tells it.
         """
         bench = self._bench
         bench.master = master
@@ -205,6 +205,14 @@ class Executor:
             self._stop(lost)
         except LostReply as lost:
             self.stopped = f"the pool's lease could not be taken: {lost}"
+        except XapiFailure as failure:
+            if failure.code != "SESSION_INVALID":
+                raise
+            # Refused before any effect, twice in a row with a login between: its toolstack restarts, or ends sessions.
+            name = self._bench.name_at(self._bench.master or "")
+            self.stopped = (
+                f"the pool's lease could not be taken: {name} ended our session, and the next one at once; run again"
+            )
 
     # --- beginning ---------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.plan import Result, Verb
+from reconciler.core.port import XapiFailure
 from reconciler.lab import Release
 from tests.pipeline.told import Console, proved, seen_before, writes
 from tests.support.story import Story
@@ -81,3 +82,32 @@ def test_a_master_that_dies_during_starts_is_not_waited_for(tmp_path: Path, rele
     outcome = story.apply()
     assert outcome.stopped == "the master was lost while we worked: xen01 does not answer; run again"
     assert story.lab.harm() == []
+
+
+def test_a_session_that_ends_at_the_lease_twice_stops_the_run_before_it_begins(
+    tmp_path: Path, release: Release
+) -> None:
+    """SESSION_INVALID comes before any effect, also after the new login: nothing was begun, the run says so and ends
+    with a last look instead of an exception, and the next run does the work."""
+    story = starting(tmp_path, release, halted=1)
+    ended: list[str] = []
+
+    def end_session(address: str, called: str, params: Sequence[Any]) -> None:
+        if called == "pool.add_to_other_config" and len(ended) < 2:
+            ended.append(str(params[0]))
+            raise XapiFailure("SESSION_INVALID", ended[-1])
+
+    story.port.before_call = end_session
+    calls = len(story.port.calls)
+    outcome = story.apply()
+    assert len(set(ended)) == 2, "there was a new login between"
+    assert (
+        outcome.stopped
+        == "the pool's lease could not be taken: xen01 ended our session, and the next one at once; run again"
+    )
+    assert {d.result for d in outcome.done} == {Result.SKIPPED}
+    assert START not in writes(story, calls)
+    assert outcome.final is not None
+    assert outcome.final.actions
+    assert Result.DONE in {d.result for d in story.apply().done if d.action.verb is Verb.START}
+    assert story.doubles() == []
