@@ -64,6 +64,8 @@ class Rolling:
     run: Runner
     say: Callable[[str], None]
     roll: Roll = field(init=False)
+    left: tuple[str, str] = field(default=("", ""), init=False)
+    """(What waits for a person's word after the last turn: the office of master, and the command), or empty."""
     _journal: Journal | None = field(default=None, init=False)
     _first: Reconciler | None = field(default=None, init=False)
 
@@ -112,6 +114,8 @@ class Rolling:
                 self._save(self.roll.after())
                 self.say(f"{host}: done ({len(self.roll.done)} of {len(self.roll.hosts)})")
             self._file().clear()
+            held = [w for w in self.make(self.wanted).plan().withheld if w.action.verb is Verb.DESIGNATE_MASTER]
+            self.left = (held[0].why, held[0].remedy) if held else ("", "")
             self._note("run-end", final="clean")
         except Stopped as stopped:
             self._note("run-end", stopped=stopped.why)

@@ -25,6 +25,7 @@ from reconciler.cli.exits import Exit
 from reconciler.command import run_command
 from reconciler.core.roll import Phase, Roll, order
 from reconciler.core.wanted import Wanted
+from reconciler.core.words import names
 from reconciler.pipeline import Reconciler
 from reconciler.roll import Rolling, Stopped
 from reconciler.rooms import operator
@@ -115,7 +116,12 @@ def roll(
         fail(Stop(Exit.PARTIAL, f"stopped: {clean(stopped.why)}", clean(stopped.remedy)))
     except Stop as stop:
         fail(stop)
-    say(f"Done: {', '.join(rolled.hosts)} had their turns, and the pool is as declared.")
+    why, remedy = rolling.left
+    turns = f"Done: {names(rolled.hosts)} had {'its turn' if len(rolled.hosts) == 1 else 'their turns'}"
+    if why:
+        say(f"{turns}. The pool is as declared but for its master: {clean(why)}\nnext: {clean(remedy)}")
+    else:
+        say(f"{turns}, and the pool is as declared.")
 
 
 def _seconds(text: str, option: str) -> float:

@@ -54,7 +54,7 @@ def test_looked_at_asked_and_done(desk: Desk) -> None:
     assert "nothing was done" in no.text
     assert no.code == 64
     yes = desk(f"xenrec roll m.yaml --hosts xen02 {CYCLE}", "yes")
-    assert yes.text.endswith("Done: xen02 had their turns, and the pool is as declared.\n")
+    assert yes.text.endswith("Done: xen02 had its turn, and the pool is as declared.\n")
     assert yes.code == 0
     told = desk("xenrec history m.yaml").text
     assert "roll: clean" in told

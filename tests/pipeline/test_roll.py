@@ -68,10 +68,11 @@ class Trip:
         told: dict[str, Any] = {"deadline": 60.0, "patience": 600.0, "reboots": True, **more}
         return Roll("roll-1", "op@desk", self.s.lab.now, turns, ("work", "{host}", "{address}"), **told)
 
-    def go(self, hosts: Sequence[str] = ("all",), **more: Any) -> None:
+    def go(self, hosts: Sequence[str] = ("all",), **more: Any) -> Rolling:
         rolling = self.rolling()
         rolling.begin(self.asked(hosts, **more))
         rolling.go()
+        return rolling
 
     def resume(self, **more: bool) -> None:
         held = self.file.read()
@@ -98,7 +99,7 @@ def stopped(deed: Callable[[], None]) -> tuple[str, str]:
 
 def test_three_hosts_the_master_last(tmp_path: Path) -> None:
     t = Trip(tmp_path)
-    t.go()
+    why, remedy = t.go().left
     assert t.ran == ["xen02", "xen03", "xen01"]
     assert all(not there[host] for there, host in zip(t.at, t.ran, strict=True)), "each was empty"
     assert t.env["XENREC_ADDRESS"] == t.s.lab.hosts["xen01"].address
@@ -109,6 +110,8 @@ def test_three_hosts_the_master_last(tmp_path: Path) -> None:
     assert t.s.lab.harm() == []
     assert t.file.read() is None
     assert [h.name for h in t.s.lab.masters()] == ["xen02"], "failback waits for a person's word"
+    assert why.startswith("xen02 is master; master.failback is manual")
+    assert "--failback" in remedy
 
 
 def test_the_master_first_as_declared(tmp_path: Path) -> None:
