@@ -19,6 +19,7 @@ from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import freeze_of
 from reconciler.core.obligations import standing
 from reconciler.core.parked import Failing, parked, unpark_command
+from reconciler.core.place.ask import Solver
 from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
 from reconciler.core.words import utc
@@ -35,6 +36,8 @@ class Planning(Looking):
     failback: bool = False
     by: str = "somebody"
     """Who runs it, as user@host: for the lease and the journal."""
+    solver: Solver | None = None
+    """Asked where VMs go in a pool too big to look at everything."""
 
     def plan(self) -> Plan:
         """Observe, judge and plan; nothing is written to the pool."""
@@ -63,6 +66,7 @@ class Planning(Looking):
             memory=look.copies,
             unsettled=look.unsettled,
             buried=look.buried,
+            solver=self.solver,
         )
         for judged in plan.diagnosis.members:
             if judged.voided is not None:

@@ -37,6 +37,7 @@ from reconciler.manifest.secrets import SecretError, resolve
 from reconciler.outside import Outside
 from reconciler.pipeline import Look, Reconciler
 from reconciler.repo.git import RepoError, read_manifests, require_signed
+from reconciler.solver import installed
 from reconciler.state.disk import StateError
 from reconciler.state.folder import PoolFolder, state_dir
 from reconciler.state.lock import LockBusy
@@ -187,6 +188,7 @@ def open_pool(
         progress=progress,
         by=operator(),
         pid=os.getpid(),
+        solver=installed(),
     )
 
 
@@ -227,6 +229,7 @@ def plan_capture(wanted: Wanted, file: Path, *, failback: bool, attended: bool) 
         state=taken.state,
         failback=failback,
         allowance=Allowance(attended=attended),
+        solver=installed(),
     )
     return plan, taken
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-EDGES = frozenset({"manifest", "xapi", "survey", "fencing", "execute", "state", "repo"})
+EDGES = frozenset({"manifest", "xapi", "survey", "fencing", "execute", "state", "repo", "solver"})
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "reconciler": frozenset(),
@@ -51,6 +51,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "XenAPI": ("reconciler.xapi",),
     "deepdiff": ("reconciler.core.differences",),
     "typer": ("reconciler.cli",),
+    "ortools": ("reconciler.solver.cpsat",),
 }
 """Third-party packages and the only modules that may import them."""
 
@@ -164,6 +165,7 @@ def test_the_whole_house_is_looked_at() -> None:
         ("reconciler.views.x", "from reconciler.pipeline import Look"),
         ("reconciler.core.compare", "from deepdiff import DeepDiff"),
         ("reconciler.views.x", "import typer"),
+        ("reconciler.core.place.x", "from ortools.sat.python import cp_model"),
         ("reconciler.helpers.x", ""),
     ],
 )

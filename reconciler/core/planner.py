@@ -18,6 +18,7 @@ from reconciler.core.limits import grace_left, others_words
 from reconciler.core.model import PoolState
 from reconciler.core.moved import resting
 from reconciler.core.obligations import Obligation
+from reconciler.core.place.ask import Solver
 from reconciler.core.plan import Action, Fact, Plan, Stage, Verb
 from reconciler.core.regain import forecast_pool, plan_regain
 from reconciler.core.restore import Restore, plan_restore
@@ -47,12 +48,14 @@ def make_plan(
     memory: CopyMemory | None = None,
     unsettled: Sequence[Unsettled] = (),
     buried: Sequence[Buried] = (),
+    solver: Solver | None = None,
 ) -> Plan:
     """The plan for what is known now. `state` is the pool as its acting master tells it, None when there is none;
     `last_known` the pool as it was last read, for forecasts; `obligations` promotions that are not settled; `realms`
     the pool as each of several masters tells it, by the master's name; `memory` what is known of the members' copies
     of the database, None where nobody remembers (then none is refreshed);
-    `unsettled` starts whose end nobody saw; `buried` VMs that were reset for a host that was declared dead."""
+    `unsettled` starts whose end nobody saw; `buried` VMs that were reset for a host that was declared dead;
+    `solver` is asked where VMs go in a pool too big to look at everything."""
     known = state or last_known
     diagnosis = diagnose(
         wanted,
@@ -79,9 +82,9 @@ def make_plan(
         notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes) + cannot_ask(wanted, survey),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
-        plan = _managed(plan, wanted, survey, state, allowance, memory, unsettled, buried, failback=failback)
+        plan = _managed(plan, wanted, survey, state, allowance, memory, unsettled, buried, solver, failback=failback)
     elif diagnosis.situation in (Situation.LOST, Situation.BOOTING, Situation.TANGLED):
-        plan = _lost(plan, wanted, survey, last_known, incident, allowance, memory)
+        plan = _lost(plan, wanted, survey, last_known, incident, allowance, memory, solver)
     elif diagnosis.situation is Situation.TWO_MASTERS:
         plan = _two_masters(plan, wanted, survey, realms or {}, allowance)
     return _with_facts(plan, survey, state)
@@ -111,6 +114,7 @@ def _managed(
     memory: CopyMemory | None,
     unsettled: Sequence[Unsettled],
     buried: Sequence[Buried],
+    solver: Solver | None,
     *,
     failback: bool,
 ) -> Plan:
@@ -124,6 +128,7 @@ def _managed(
         failback=failback,
         unsettled=unsettled,
         resting=resting(allowance.moves, wanted.policy.cool_down, plan.made_at),
+        solver=solver,
     )
     first = Draft(actions=list(restore.regain))
     allowance = restrain(wanted, first, allowance, state=state, wishes={}, brake=brake, now=plan.made_at)
@@ -205,6 +210,7 @@ def _lost(
     incident: Incident | None,
     allowance: Allowance,
     memory: CopyMemory | None,
+    solver: Solver | None,
 ) -> Plan:
     if plan.diagnosis.situation is Situation.TANGLED:
         regain = plan_tangle(
@@ -232,7 +238,7 @@ def _lost(
         told = "the pool was never read from this machine, so what comes after the regain stage can't be forecast"
         return replace(plan, stages=only, notes=(*notes, told))
     state, seen, told_by = forecast_pool(wanted, survey, plan.diagnosis, last_known, regain)
-    later = plan_restore(wanted, seen, told_by, state, brake="", assume_rejoined=True)
+    later = plan_restore(wanted, seen, told_by, state, brake="", assume_rejoined=True, solver=solver)
     spent = allowance.spent | {a.target.name for a in draft.actions if a.verb is Verb.FENCE}
     later.draft.actions[:] = _ordered(later.draft.actions)
     allowance = restrain(

@@ -13,6 +13,7 @@ from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
 from reconciler.core.maintenance import plan_departures, plan_relief
 from reconciler.core.model import Host, PoolState, Ref, Vm
 from reconciler.core.order import order_stops
+from reconciler.core.place.ask import Solver
 from reconciler.core.placement import Room
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.returns import plan_returns, returning, stopped_for, wait_for_enabling
@@ -50,12 +51,14 @@ def plan_restore(
     assume_rejoined: bool = False,
     unsettled: Sequence[Unsettled] = (),
     resting: Collection[str] = (),
+    solver: Solver | None = None,
 ) -> Restore:
     """The fewest actions that bring a pool with one acting master to the manifest.
 
     `failback`: the person asked for the hand-over that `failback: manual` leaves to them. `assume_rejoined`: plan as
     if every host that answers had rejoined (a forecast): then each tells what it runs. `unsettled`: starts whose end
-    nobody saw. `resting`: uuids of VMs that are not moved for soft wishes.
+    nobody saw. `resting`: uuids of VMs that are not moved for soft wishes. `solver` is asked where VMs go
+    in a pool too big to look at everything.
     """
     stands = stand(wanted, survey, diagnosis, state)
     if assume_rejoined:
@@ -64,7 +67,15 @@ def plan_restore(
     regain = _plan_rejoin(wanted, survey, stands, state, draft)
     if regain and not assume_rejoined:
         later = plan_restore(
-            wanted, survey, diagnosis, state, brake=brake, failback=failback, assume_rejoined=True, resting=resting
+            wanted,
+            survey,
+            diagnosis,
+            state,
+            brake=brake,
+            failback=failback,
+            assume_rejoined=True,
+            resting=resting,
+            solver=solver,
         )
         return replace(later, regain=regain)
     selection = select(wanted, state)
@@ -101,7 +112,7 @@ def plan_restore(
     plan_storage(wanted, stands, state, draft)
     for ref, wish in selection.wishes.items():
         plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
-    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft, resting)
+    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft, resting, solver)
     plan_departures(wanted, selection, then, state, room, draft)
     plan_returns(selection, then, state, room, back, draft)
     wait_for_enabling(draft)
@@ -122,6 +133,7 @@ def _plan_starts(
     ties: Mapping[str, Tie],
     draft: Draft,
     resting: Collection[str],
+    solver: Solver | None,
 ) -> Room:
     for ref, wish in selection.wishes.items():
         vm = state.vms[ref]
@@ -145,6 +157,7 @@ def _plan_starts(
         draft=draft,
         ties=ties,
         resting=resting,
+        solver=solver,
     )
     return room
 

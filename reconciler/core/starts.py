@@ -10,6 +10,7 @@ from reconciler.core.bury import Doubt
 from reconciler.core.draft import Draft, look_and_attest, toolstack_command
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.order import order_starts
+from reconciler.core.place.ask import Solver
 from reconciler.core.placement import Room, drives
 from reconciler.core.placing import Candidate
 from reconciler.core.plan import Action, Thing, Unmet, Verb
@@ -63,11 +64,12 @@ def plan_starts(
     ties: Mapping[str, Tie] = MappingProxyType({}),
     resting: Collection[str] = (),
     settle: bool = True,
+    solver: Solver | None = None,
 ) -> None:
     """Add a start, resume or unpause for each VM of `starts`, or the one reason why not and what to do about it; and
     the moves that wishes, room and balance ask for. `ties`: by VM uuid, the one host on which it may be started, for it
     may run there already. `resting`: uuids of VMs not moved for soft wishes now. Without `settle` nothing that runs is
-    looked at but to make room."""
+    looked at but to make room. `solver` is asked where VMs go in a pool too big to look at everything."""
     affinities = {a.target.uuid: a for a in draft.actions if a.verb is Verb.SET_AFFINITY}
     candidates = []
     for vm in starts:
@@ -83,7 +85,7 @@ def plan_starts(
         if moved is not None:
             candidate = replace(candidate, follows=(*candidate.follows, moved.id))
         candidates.append(replace(candidate, home=home))
-    _place(wanted, candidates, starts, selection, stands, state, room, draft, resting, settle)
+    _place(wanted, candidates, starts, selection, stands, state, room, draft, resting, settle, solver)
 
 
 def _allowed(
@@ -222,6 +224,7 @@ def _place(
     draft: Draft,
     resting: Collection[str],
     settle: bool,
+    solver: Solver | None,
 ) -> None:
     """Place by priority, then fewest possible hosts, then size; starts follow what they depend on."""
     ready = stands.ready
@@ -242,7 +245,7 @@ def _place(
         return _start(by_ref[vm.ref], stands.by_ref[host.ref], why, waits, stands)
 
     before = {one.vm.ref: one.follows for one in order}
-    places = Places(wanted, selection, stands, room, draft, before, frozenset(resting), settle)
+    places = Places(wanted, selection, stands, room, draft, before, frozenset(resting), settle, solver)
     made = known | places.place(open_to, make)
     failed = {vm.ref for vm in wanted_up} - set(made)
     order_starts({ref: made[ref] for ref in by_ref if ref in made}, failed, selection, stands, state, draft)

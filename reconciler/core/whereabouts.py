@@ -11,7 +11,9 @@ from reconciler.core.clash import Clashes
 from reconciler.core.draft import Draft
 from reconciler.core.model import Host, PoolState, Ref, Vm
 from reconciler.core.moves import immovable
+from reconciler.core.place.ask import Solver
 from reconciler.core.place.greedy import Greedy
+from reconciler.core.place.problem import Answer
 from reconciler.core.place.reserve import Loss
 from reconciler.core.place.solve import Solution, solve
 from reconciler.core.placement import Room, barred, drives, lasting_obstacle, need, obstacle
@@ -21,7 +23,7 @@ from reconciler.core.select import Selection
 from reconciler.core.standing import Stands
 from reconciler.core.storage import hosts_of, unreachable_words
 from reconciler.core.wanted import Level, VmWish, Wanted
-from reconciler.core.words import names, size
+from reconciler.core.words import count, names, size
 
 Make = Callable[[Vm, Host, str, tuple[str, ...]], Action]
 
@@ -39,6 +41,7 @@ class Places:
     resting: frozenset[str] = frozenset()
     settle: bool = True
     """Look at what runs, too; else only where a start finds no room."""
+    solver: Solver | None = None
     _carrier: Carrier | None = field(default=None, init=False)
 
     def place(self, starts: Sequence[Candidate], make: Make) -> dict[Ref, Action]:
@@ -59,7 +62,7 @@ class Places:
             if not any(framed.problem.open_to[i] for i in answer.unplaced):  # no move makes room for any of these
                 return framed, Solution(answer)
         framed = frame(*known, resting=self.resting)
-        return framed, solve(framed.problem)
+        return framed, solve(framed.problem, self.solver)
 
     def balance(self) -> None:
         """The moves for soft wishes."""
@@ -106,6 +109,8 @@ class Places:
             self.draft.unmet.append(no_host(vm, wish, thing, sorted(told), self.stands, self.room.state))
         for index in sorted(solution.answer.unmet):
             self.draft.unmet.append(self._unsettled(framed, index, clashes))
+        if note := bound_words(solution.answer, asked=self.solver is not None):
+            self.draft.notes.append(note)
         if solution.loss is not None:
             self.draft.unmet.append(self._uncovered(framed, solution.loss))
 
@@ -150,6 +155,25 @@ class Places:
         free = self.room.free.get(host.ref, 0)
         short = f"has {size(max(0, free))} free and {size(need(vm))} are needed" if free < need(vm) else ""
         return lasting_obstacle(vm, host, self.room.state) or short or barred(host, wish.placement)
+
+
+def bound_words(answer: Answer, *, asked: bool) -> str:
+    """How far an answer may be from the best, where not every order of moves was looked at; "" where it was, or where
+    there is nothing to tell. `asked`: a solver from outside was."""
+    if answer.bound is None:
+        return ""
+    moves, least = len(answer.moves), answer.bound.moves
+    better = "" if asked else "; OR-tools looks further, if installed: pipx install '.[solver]'"
+    done = f"{count(moves, 'move') if moves else 'no move'} for hard wishes and for room"
+    if answer.bound.reached and (answer.unplaced or answer.unmet):
+        done += "; no order of moves achieves more"
+    if not answer.bound.reached:
+        limit = "not every order of moves was looked at in a pool of this size, so another may find room for more"
+        return f"{done}; {limit}{better}"
+    if moves <= least:
+        return f"{done}; no plan that achieves as much needs fewer" if moves else done
+    limit = f"every plan that achieves as much needs at least {least}" if least else "it may be done with fewer"
+    return f"{done}; {limit}{better}"
 
 
 def no_host(

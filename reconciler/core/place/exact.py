@@ -39,7 +39,14 @@ def least_moves(problem: Problem) -> int:
                 counts = [n for host, n in world.crowd[group].items() if host != NOWHERE]
                 found += sum(counts) - (max(counts, default=0) if kind == "together:" else len(counts))
                 lost |= set(members)
-    return found
+    return found or int(any(_needs_room(problem, i) for i in problem.starts))
+
+
+def _needs_room(problem: Problem, index: int) -> bool:
+    """It can start on hosts none of which has room for it before something moves."""
+    need = problem.items[index].need
+    hosts = problem.open_to[index]
+    return bool(hosts) and all(problem.spots[h].free < need for h in hosts)
 
 
 @dataclass

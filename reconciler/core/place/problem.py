@@ -160,11 +160,21 @@ def groups_of(item: Item) -> tuple[str, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What is known of an answer where not every position was looked at. `reached`: no answer reaches more wishes; then
+    every answer that reaches as many has at least so many `moves`."""
+
+    reached: bool
+    moves: int = 0
+
+
 @dataclass(frozen=True)
 class Answer:
     """What to do, in an order that is feasible at every step: `shed` first, then `moves`, then `starts` as (item,
     host). `unplaced` starts found no host; `unmet` run where a hard wish of theirs does not hold at the end.
-    `proved`: no answer reaches more wishes of this kind, and none that reaches as many has fewer moves."""
+    `proved`: no answer reaches more wishes of this kind, and none that reaches as many has fewer moves. `bound`: what
+    is known instead, where not every position was looked at; None where nothing better was to be looked for."""
 
     moves: tuple[Move, ...] = ()
     starts: tuple[tuple[int, int], ...] = ()
@@ -172,6 +182,7 @@ class Answer:
     unplaced: tuple[int, ...] = ()
     unmet: tuple[int, ...] = ()
     proved: bool = False
+    bound: Bound | None = None
 
 
 def reach(problem: Problem, answer: Answer) -> tuple[int, ...]:

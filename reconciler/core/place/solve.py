@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reconciler.core.place.ask import Solver, asked
 from reconciler.core.place.attribute import attributed
 from reconciler.core.place.exact import Exact, ideal, least_moves
 from reconciler.core.place.greedy import Greedy
-from reconciler.core.place.problem import Answer, Move, Problem, reach
+from reconciler.core.place.problem import Answer, Bound, Move, Problem, reach
 from reconciler.core.place.rebalance import rebalance
 from reconciler.core.place.reserve import Loss, badness, worst_loss
 from reconciler.core.place.shed import shed
@@ -28,10 +29,11 @@ class Solution:
     loss: Loss | None = None
 
 
-def solve(problem: Problem) -> Solution:
+def solve(problem: Problem, solver: Solver | None = None) -> Solution:
     """Place what is to start, settle hard wishes by the fewest moves that are found, shed what may be shed for what is
-    still down, then bring eager VMs to where they like to be."""
-    answer = attributed(problem, shed(problem, place(problem)))
+    still down, then bring eager VMs to where they like to be. `solver` is asked where not everything can be looked at
+    here."""
+    answer = attributed(problem, shed(problem, place(problem, solver)))
     balance = rebalance(problem, answer, _place)
     if not problem.reserve:
         return Solution(answer, balance)
@@ -40,9 +42,9 @@ def solve(problem: Problem) -> Solution:
     return Solution(answer, balance, loss)
 
 
-def place(problem: Problem) -> Answer:
+def place(problem: Problem, solver: Solver | None = None) -> Answer:
     """Starts and hard wishes. Among answers that are equally good in these, one that keeps the reserve."""
-    first = _place(problem)
+    first = _place(problem, solver)
     if not problem.reserve or not first.starts:
         return first
     loss = worst_loss(problem, replayed(problem, first), problem.reserve)
@@ -55,11 +57,11 @@ def place(problem: Problem) -> Answer:
             continue
         left = badness(problem, worst_loss(problem, replayed(problem, other), problem.reserve))
         if left > least:
-            best, least = replace(other, proved=first.proved), left
+            best, least = replace(other, proved=first.proved, bound=first.bound), left
     return best
 
 
-def _place(problem: Problem) -> Answer:
+def _place(problem: Problem, solver: Solver | None = None) -> Answer:
     goal, least = ideal(problem), least_moves(problem)
     best: Answer | None = None
     for tight, tasteful in ((False, True), (True, True), (True, False)):
@@ -69,11 +71,14 @@ def _place(problem: Problem) -> Answer:
         if reach(problem, best) == goal and len(best.moves) <= least:
             return replace(best, proved=True)
     assert best is not None
-    if not _is_small(problem):
-        return best
-    search = Exact(problem)
-    better = search.answer(below=len(best.moves) if reach(problem, best) == goal else None)
-    return better or replace(best, proved=not search.exhausted)
+    if _is_small(problem):
+        search = Exact(problem)
+        better = search.answer(below=len(best.moves) if reach(problem, best) == goal else None)
+        if better is not None or not search.exhausted:
+            return better or replace(best, proved=True)
+    reached = reach(problem, best) == goal
+    best = replace(best, bound=Bound(reached, least if reached else 0))
+    return best if solver is None else asked(problem, best, solver)
 
 
 def _greedy(problem: Problem, *, tight: bool, tasteful: bool) -> Answer:
