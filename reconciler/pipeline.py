@@ -155,6 +155,7 @@ class Reconciler(Planning):
             survey=self.survey,
             read=self._read_with,
             yields=self.allowance.yields,
+            kills_now=self.kills_now,
             progress=tell,
             run_id=self.run,
             plan=plan,

@@ -11,9 +11,12 @@ from reconciler.core.drill import Drill, drill
 from reconciler.core.drill_news import News, acknowledge, news
 from reconciler.core.evidence import (
     Certificate,
+    Diagnosis,
     Situation,
+    Survey,
 )
 from reconciler.core.expected import expected
+from reconciler.core.fates import Doomed
 from reconciler.core.guard import ATTENDED, Allowance
 from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import freeze_of
@@ -22,6 +25,7 @@ from reconciler.core.parked import Failing, parked, unpark_command
 from reconciler.core.place.ask import Solver
 from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
+from reconciler.core.succession import succession
 from reconciler.core.words import utc
 from reconciler.looking import Look, Looking
 
@@ -106,6 +110,14 @@ class Planning(Looking):
         except OSError as error:
             log.warning("what the drill found can't be remembered: %s", error)
         return found, told
+
+    def kills_now(self, seen: Survey, diagnosis: Diagnosis, lost: str, candidate: str) -> tuple[Doomed, ...]:
+        """What a promotion may kill, by a fresh survey's word on the copies and all that is remembered of them."""
+        known, memory = self.last_known(), self._copies(None, None, seen, remember=False)
+        heirs = succession(
+            self.wanted, seen, diagnosis, [lost], known=known, memory=memory, incident=None, now=self.port.now()
+        )
+        return next((o.kills for o in heirs.options if o.member.name == candidate), ())
 
     def _busy(self, look: Look) -> list[Lease]:
         """Leases of other runs that live: on this machine, only of the one that holds the file lock."""

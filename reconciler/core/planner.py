@@ -314,6 +314,10 @@ def _with_facts(plan: Plan, survey: Survey, state: PoolState | None) -> Plan:
     action touches."""
     facts = [Fact("situation", str(plan.diagnosis.situation)), Fact("master", plan.diagnosis.master or "none")]
     facts += [Fact(f"host {j.name}", _host_fact(j.name, plan.diagnosis, survey)) for j in plan.diagnosis.members]
+    for action in plan.actions:
+        if action.verb is Verb.PROMOTE:
+            word = f"may be killed by the promotion of {action.target.name}"
+            facts += [Fact(f"VM {doomed.name} on {doomed.host}", word) for doomed in action.kills]
     if state is not None:
         touched = {a.target.uuid for a in plan.actions if a.target.kind == "vm"}
         for vm in state.guests:

@@ -82,6 +82,7 @@ def plan_regain(
     assert judged is not None
     dubious = [t for t in survey.testimonies if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)]
     promote = _promote(wanted, lost, candidate, known, incident, heirs.why(wanted))
+    promote = replace(promote, kills=heirs.first.kills)
     if known is not None and known.pool.ha_enabled:
         draft.hold(
             promote,

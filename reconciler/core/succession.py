@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.core.copies import NOTHING, Basis, Copy, CopyMemory, age_words, copy_of, residence
 from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, Verdict
+from reconciler.core.fates import Doomed
 from reconciler.core.judge import uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.rights import no_local_session
@@ -35,6 +36,11 @@ class Option:
     def cost(self) -> tuple[int, int, int]:
         """What is compared: VMs killed, VMs forgotten, SRs out of reach."""
         return len(self.toll.counted), len(self.toll.likely), len(self.without)
+
+    @property
+    def kills(self) -> tuple[Doomed, ...]:
+        """The running VMs that its promotion may kill, those that count against policy.metadata.maxKilled."""
+        return tuple(Doomed(one.vm.name, one.vm.uuid, one.host, one.why) for one in self.toll.counted)
 
     def words(self) -> str:
         """What its promotion would cost."""

@@ -14,7 +14,7 @@ from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import names
 from reconciler.execute.desk import NULL, Desk, MasterLost, same_address
 from reconciler.execute.faults import Explained, explain
-from reconciler.execute.needs import Event, Fencer, Journal, Progress, ReadPool, Store, SurveyAgain, TasksFor
+from reconciler.execute.needs import Event, Fencer, Journal, KillsNow, Progress, ReadPool, Store, SurveyAgain, TasksFor
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Bench:
     run_id: str
     plan: Plan
     master: str | None = None
+    kills_now: KillsNow | None = None
+    """None: nothing is known of the members' copies of the database."""
     yields: frozenset[str] = frozenset()
     """Hosts of which a person said that they give way."""
     lease: Lease | None = None

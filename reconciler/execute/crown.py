@@ -109,6 +109,8 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return watch(bench, action, candidate, sent, sure=False)
     if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis):
         return why
+    if why := _kills_more(bench, action, candidate, lost, survey, diagnosis):
+        return why
     local = local_session(bench, action, candidate)
     if isinstance(local, Done):
         return local
@@ -122,6 +124,25 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return transition(bench, action, candidate, (lost.name, lost.address), local)
     finally:
         local.close()
+
+
+def _kills_more(
+    bench: Bench, action: Action, candidate: Member, lost: Member, survey: Survey, diagnosis: Diagnosis
+) -> Done | None:
+    """Refused where the candidate's copy, as it was told of a moment ago, may kill what the plan did not say (I7)."""
+    if bench.kills_now is None:
+        return None
+    said = {d.uuid for d in action.kills}
+    more = [d for d in bench.kills_now(survey, diagnosis, lost.name, candidate.name) if d.uuid not in said]
+    if not more:
+        return None
+    told = names(f"{d.name} on {d.host}" for d in more)
+    return refused(
+        action,
+        f"by what is known now of its copy of the database {candidate.name} may kill {told} too, which the plan did "
+        "not say",
+        f"xenrec plan {bench.wanted.argument}",
+    )
 
 
 def taken(bench: Bench, survey: Survey, candidate: Member, lost: str = "") -> str:

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
-from reconciler.core.evidence import BmcPower, Certificate, Incident, Survey
+from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, Incident, Survey
+from reconciler.core.fates import Doomed
 from reconciler.core.fence_text import Refusal
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Result
@@ -112,6 +113,10 @@ ReadPool = Callable[[Session], PoolState]
 
 SurveyAgain = Callable[[], Survey]
 """Asks every member again."""
+
+KillsNow = Callable[[Survey, Diagnosis, str, str], tuple[Doomed, ...]]
+"""The running VMs that a promotion may kill by what that survey says of the copies of the database: of the lost master
+(name) and the candidate (name)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import LostReply, MasterLost
 from reconciler.execute.follow import follow
 from reconciler.execute.lease import LeaseBusy
-from reconciler.execute.needs import Fencer, Journal, Progress, ReadPool, Store, SurveyAgain, TasksFor
+from reconciler.execute.needs import Fencer, Journal, KillsNow, Progress, ReadPool, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
 from reconciler.execute.ready import await_ready
 from reconciler.execute.vms import WAYS, power
@@ -80,6 +80,7 @@ class Executor:
         plan: Plan,
         lease: Lease | None = None,
         yields: frozenset[str] = frozenset(),
+        kills_now: KillsNow | None = None,
     ) -> None:
         self._bench = Bench(
             port=port,
@@ -95,6 +96,7 @@ class Executor:
             run_id=run_id,
             plan=plan,
             yields=yields,
+            kills_now=kills_now,
             lease=lease,
             started_at=port.now(),
         )

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.evidence import Diagnosis, Situation, Verdict
-from reconciler.core.plan import SIGNS, Action, Plan, Stage, Unmet
+from reconciler.core.plan import SIGNS, Action, Plan, Stage, Unmet, Verb
 from reconciler.views import words
 from reconciler.views.drawing import draw
 from reconciler.views.layout import Page
@@ -224,8 +224,9 @@ def show(
         page.line(("rests on: ", "bold"), "; ".join(proofs), indent=inner, hang=inner + 2)
         seen.update(proofs)
     for doomed in first.kills if len(group) == 1 else ():
-        told = f"{words.name(doomed.name)} on {words.name(doomed.host)}, for {doomed.why}"
-        page.line(("kills: ", "bold red"), told, indent=inner, hang=inner + 2)
+        who, may = f"{words.name(doomed.name)} on {words.name(doomed.host)}", first.verb is Verb.PROMOTE
+        told = f"{who} ({doomed.why})" if may else f"{who}, for {doomed.why}"
+        page.line(("may kill: " if may else "kills: ", "bold red"), told, indent=inner, hang=inner + 2)
     if verbose and len(group) == 1:
         change = " → ".join(x for x in (first.before, first.after) if x)
         page.line((f"{first.level.word} level" + (f"; {change}" if change else ""), "dim"), indent=inner)

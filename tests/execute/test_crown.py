@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.evidence import Incident, LoginAnswer, Survey
+from reconciler.core.fates import Doomed
 from reconciler.core.plan import Action, Done, Result, Verb
 from reconciler.core.port import XapiFailure
 from reconciler.core.wanted import Member, MemberState
@@ -663,3 +664,27 @@ def test_whoever_promoted_meanwhile_is_noticed_before_the_call(certified: Rig, r
     assert words in done.why
     assert world.promotions == 0
     assert certified.store.sent is None
+
+
+def test_a_copy_that_would_kill_more_than_the_plan_said_is_not_promoted(certified: Rig) -> None:
+    said, more = Doomed("v2", "uuid-v2", "xen03", "created since"), Doomed("v9", "uuid-v9", "xen03", "created since")
+    asked: list[tuple[str, str]] = []
+
+    def by_now(survey: Survey, diagnosis: object, lost: str, candidate: str) -> tuple[Doomed, ...]:
+        assert survey.of("xen02") is not None
+        asked.append((lost, candidate))
+        return (said, more)
+
+    certified.kills_now = by_now
+    promote = replace(PROMOTE, follows=(), kills=(said,))
+    told = certified.run(promote, master=None, lost="xen01")[PROMOTE.id]
+    assert told.result is Result.REFUSED
+    assert "may kill v9 on xen03 too, which the plan did not say" in told.why
+    assert told.remedy.startswith("xenrec plan ")
+    assert asked == [("xen01", "xen02")]
+    assert certified.world.promotions == 0
+    assert certified.store.sent is None
+
+    both = replace(promote, kills=(said, more))
+    assert certified.run(both, master=None, lost="xen01")[PROMOTE.id].result is Result.DONE
+    assert certified.world.promotions == 1

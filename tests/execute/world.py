@@ -29,7 +29,7 @@ from reconciler.core.plan import Action, Plan, Stage, Thing, Verb
 from reconciler.core.port import AgentRun, Answer, Ask, Fault, FaultKind, TransportFault, XapiFailure
 from reconciler.core.unsettled import Unsettled
 from reconciler.core.wanted import Brake, Connection, FenceDevice, Limits, Member, Policy, SecretRef, Wanted
-from reconciler.execute.needs import Event
+from reconciler.execute.needs import Event, KillsNow
 from reconciler.execute.run import Executor
 from reconciler.xapi.read import read_pool
 from reconciler.xapi.sessions import PoolSessions
@@ -563,6 +563,7 @@ class Rig:
     events: list[Event] = field(default_factory=list)
     wishes: Wanted = field(default_factory=wanted)
     surveys: int = 0
+    kills_now: KillsNow | None = None
 
     def __post_init__(self) -> None:
         self.fencer = ScriptedFencer(self.world)
@@ -585,6 +586,7 @@ class Rig:
             self.events.append,
             "run-1",
             plan_for(stage, lost=lost),
+            kills_now=self.kills_now,
         )
 
     def run(self, *actions: Action, master: str | None = "10.0.0.1", lost: str | None = None) -> dict[str, Any]:
