@@ -19,6 +19,7 @@ ON_LAB = ("tests/execute/test_two_masters.py",)
 UNSETTLED = ("tests/core/test_unsettled.py", *DEFAULT)
 MOVING = ("tests/execute/test_migrate.py",)
 UPKEEP = ("tests/execute/test_second_looks.py", "tests/pipeline/test_maintenance.py")
+BURYING = ("tests/execute/test_second_looks.py", "tests/execute/test_on_lab.py")
 FENCING = ("tests/fencing/test_fence.py",)
 
 
@@ -469,4 +470,27 @@ GUARDS: tuple[Guard, ...] = (
     _off("I5", MAINTENANCE, "if seen.mark is None", UPKEEP, then="\n            return refused("),
     _off("I7", MAINTENANCE, "if isinstance(after, Done) or after.mark != mark", UPKEEP),
     _off("I9", "reconciler/execute/refresh.py", 'if desk.pool().get("ha_enabled")', UPKEEP),
+    # --- hosts that were declared dead and were only cut off; what is shed ------------------------------------------
+    Guard(
+        "I4",
+        "reconciler/core/buried.py",
+        'if host.live and host.enabled and host.other_config.get("agent_start_time", "") != one.toolstack:',
+        "if host.live and host.enabled:",
+        ("tests/core/test_buried.py",),
+    ),
+    Guard("I4", EBURY, "    _remember(bench, action, ref, guests)\n", "", BURYING),
+    Guard(
+        "I5",
+        CHECKER,
+        "if wish.priority > limit or world.state is None:",
+        "if world.state is None:",
+        ("tests/core/test_checker_shed.py",),
+    ),
+    Guard(
+        "I5",
+        CHECKER,
+        "if other is not None and other.priority > wish.priority:",
+        "if other is not None:",
+        ("tests/core/test_checker_shed.py",),
+    ),
 )
