@@ -236,6 +236,20 @@ def test_a_winner_that_went_away_is_not_followed(tmp_path: Path, nth: int) -> No
     assert sent(story, RESET) == 0
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_both_are_looked_at_between_the_local_login_and_the_call(tmp_path: Path, which: int) -> None:
+    """The loser, too, whose end no lease in the winner's pool tells."""
+    story, old, new, _member = split(tmp_path)
+    gone = (old, new)[which]
+    run, plan = run_of(story, old)
+    login = "session.slave_local_login_with_password"
+    at(story, login, lambda: story.lab.stop_toolstack(gone), nth=2, before=False)
+    done = first(perform(story, run, plan))
+    assert done.result is Result.REFUSED
+    assert f"{gone} accepted logins a moment ago" in done.why
+    assert sent(story, RESET) == 0
+
+
 def test_recover_is_never_sent_while_a_second_one_answers(tmp_path: Path) -> None:
     story, old, _new, _member = split(tmp_path)
     run, plan = run_of(story, old)

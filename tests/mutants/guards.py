@@ -54,6 +54,7 @@ BURY = "reconciler/core/bury.py"
 STARTS = "reconciler/core/starts.py"
 STANDING = "reconciler/core/standing.py"
 CHECKER = "reconciler/core/checker_master.py"
+CHECKER_VMS = "reconciler/core/checker_vms.py"
 RIVALS = "reconciler/core/rivals.py"
 UNTANGLE = "reconciler/core/untangle.py"
 FOLLOW = "reconciler/execute/follow.py"
@@ -66,7 +67,6 @@ EVIDENCE = "reconciler/core/evidence.py"
 CROWN = "reconciler/execute/crown.py"
 PROOF = "reconciler/execute/proof.py"
 REJOIN = "reconciler/execute/rejoin.py"
-SUCCESSION = "reconciler/core/succession.py"
 SEATS = "reconciler/execute/seats.py"
 WATCHING = "reconciler/execute/watching.py"
 VMS = "reconciler/execute/vms.py"
@@ -481,14 +481,14 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I4", EBURY, "    _remember(bench, action, ref, guests)\n", "", BURYING),
     Guard(
         "I5",
-        CHECKER,
+        CHECKER_VMS,
         "if wish.priority > limit or world.state is None:",
         "if world.state is None:",
         ("tests/core/test_checker_shed.py",),
     ),
     Guard(
         "I5",
-        CHECKER,
+        CHECKER_VMS,
         "if other is not None and other.priority > wish.priority:",
         "if other is not None:",
         ("tests/core/test_checker_shed.py",),
