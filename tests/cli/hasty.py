@@ -13,11 +13,11 @@ def be_hasty(put: Callable[[Any, str, Any], None] = setattr) -> None:
 
     `put` is called with (module, name, value) for each.
     """
-    from reconciler import pipeline  # noqa: PLC0415
+    from reconciler import looking  # noqa: PLC0415
     from reconciler.execute import crown, look, rejoin, vms  # noqa: PLC0415
     from reconciler.survey import survey  # noqa: PLC0415
 
-    put(pipeline, "ask_everybody", functools.partial(survey, hang_deadline=0.6))
+    put(looking, "ask_everybody", functools.partial(survey, hang_deadline=0.6))
     put(sys.modules["reconciler.survey.survey"], "TCP_DEADLINE", 0.6)
     put(look, "TCP_DEADLINE", 0.6)
     put(crown, "POLL", 0.2)
