@@ -171,7 +171,7 @@ def _tied(
     if host in proved:
         rests, follows = (*one.rests_on, tie.stand.thing.name), (*one.follows, *proved[host])
         return replace(one, rests_on=tuple(dict.fromkeys(rests)), follows=tuple(dict.fromkeys(follows)))
-    if tie.stand.standing is Standing.READY:
+    if tie.again and tie.stand.standing is Standing.READY:
         return replace(one, only=host)
     action = Action(
         one.verb, Thing("vm", one.vm.name, one.vm.uuid), "the manifest declares it running", after="Running"

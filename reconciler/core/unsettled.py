@@ -16,6 +16,9 @@ from reconciler.core.plan import Verb
 from reconciler.core.standing import Stand, Stands
 from reconciler.core.words import utc
 
+SECOND_MASTER = "record"
+"""Nothing that we sent: a second master that gave way had the VM as running there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
@@ -49,7 +52,7 @@ def still_unsettled(found: Sequence[Unsettled], state: PoolState, sound: Collect
         if vm is None or host is None:
             continue
         runs = vm.power_state in (PowerState.RUNNING, PowerState.PAUSED) and not vm.current_operations
-        if one.verb == Verb.MIGRATE:
+        if one.verb in (Verb.MIGRATE, SECOND_MASTER):
             where = state.hosts.get(vm.resident_on or "")
             runs = runs and where is not None and (where is host or (where.enabled and where.address in sound))
         told = host.live and host.enabled and host.other_config.get("agent_start_time", "") != one.toolstack
@@ -72,6 +75,25 @@ def under_way(state: PoolState, run: str) -> tuple[Unsettled, ...]:
     return tuple(found)
 
 
+def known_elsewhere(loser: PoolState, winner: PoolState, gives_way: str, run: str) -> tuple[Unsettled, ...]:
+    """VMs that the database of a master which gives way (host uuid `gives_way`) has as running on another host, where
+    the winner's does not have them: they were started or moved by the loser's word, and those hosts tell the winner
+    nothing until their toolstacks start again (recording 22)."""
+    kept = {
+        (vm.uuid, host.uuid) for vm in winner.guests if (host := winner.hosts.get(vm.resident_on or "")) is not None
+    }
+    toolstacks = {h.uuid: h.other_config.get("agent_start_time", "") for h in winner.hosts.values()}
+    found = []
+    for vm in loser.guests:
+        host = loser.hosts.get(vm.resident_on or "")
+        if host is None or host.uuid == gives_way or vm.power_state not in (PowerState.RUNNING, PowerState.PAUSED):
+            continue
+        if (vm.uuid, host.uuid) not in kept and host.uuid in toolstacks:
+            told = toolstacks[host.uuid]
+            found.append(Unsettled(vm.uuid, vm.name, SECOND_MASTER, host.uuid, host.name, told, loser.read_at, run))
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Tie:
     """A VM that may only be started on `stand`'s host, and what people are told about it."""
@@ -79,6 +101,8 @@ class Tie:
     stand: Stand
     why: str
     remedy: str
+    again: bool = True
+    """What was cut off is tried again there, where a second domain is refused; else it waits for that host's word."""
 
 
 def tie(one: Unsettled, stands: Stands) -> Tie | None:
@@ -87,8 +111,12 @@ def tie(one: Unsettled, stands: Stands) -> Tie | None:
     if stand is None:
         return None
     where = f"{'to' if one.verb == Verb.MIGRATE else 'on'} {one.host}"
+    what = f"the {one.verb} of {one.name} {where} at {utc(one.at)} was cut off"
+    if one.verb == SECOND_MASTER:
+        what = f"a second master had {one.name} as running on {one.host} at {utc(one.at)}"
     return Tie(
         stand,
-        f"the {one.verb} of {one.name} {where} at {utc(one.at)} was cut off: it may run there, whatever is recorded",
+        f"{what}: it may run there, whatever is recorded",
         f"{one.host} keeps its VMs and then tells what it runs: {toolstack_command(stand)}",
+        again=one.verb != SECOND_MASTER,
     )

@@ -9,6 +9,7 @@ from reconciler.core.plan import Action, Done
 from reconciler.core.port import Fault, Session, TransportFault, XapiFailure
 from reconciler.core.rivals import fates_of, followers
 from reconciler.core.ties import ties_of
+from reconciler.core.unsettled import known_elsewhere
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, already, done, failed, refused
@@ -104,6 +105,11 @@ def _kills_more(bench: Bench, action: Action, loser: Member, winner: Member, sur
         return refused(action, f"it would kill {names(more)} too, which the plan did not say", "plan again")
     if found.running and loser.name not in bench.yields:
         return refused(action, f"{loser.name} runs VMs of its own by now, and nobody said that it gives way", "")
+    if loser.name in realms:
+        held = known_elsewhere(realms[loser.name], realms[winner.name], action.target.uuid, bench.run_id)
+        with bench.recording("where the second master had VMs"):
+            for one in held:
+                bench.store.begin(one)
     return None
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
-from reconciler.core.unsettled import Unsettled, still_unsettled
+from reconciler.core.unsettled import SECOND_MASTER, Unsettled, known_elsewhere, still_unsettled
 from tests.core.build import NOW, PoolBuilder, certificate, survey, uuid, verbs, wanted, wish
 
 
@@ -83,3 +83,17 @@ def test_a_migration_is_settled_only_by_the_vm_running_there_and_ties_a_later_st
     assert verbs(told)[-1] == "start db -> xen03"
     made.vm("db", on="xen03")
     assert still_unsettled([moved], made.state()) == ()
+
+
+def test_what_a_second_master_had_elsewhere_waits_for_that_hosts_word() -> None:
+    """Soak seed 4003317: another client had moved the VM by the word of the master that gave way."""
+    winner, loser = pool(), pool()
+    loser.vm("db", on="xen03")
+    (held,) = known_elsewhere(loser.state(), winner.state(), uuid("xen02"), "run-1")
+    assert (held.verb, held.host, held.toolstack) == (SECOND_MASTER, "xen03", "100.0")
+    assert known_elsewhere(loser.state(), winner.state(), uuid("xen03"), "run-1") == (), "who gives way tells itself"
+    assert known_elsewhere(loser.state(), loser.state(), uuid("xen02"), "run-1") == (), "both know it"
+    made = make_plan(wanted(wish("db")), survey(), now=NOW, state=winner.state(), unsettled=(held,))
+    assert not any(a.verb is Verb.START for a in made.actions)
+    assert [h.why.split(" at ")[0] for h in made.withheld] == ["a second master had db as running on xen03"]
+    assert still_unsettled([held], pool("200.0").state()) == ()
