@@ -433,7 +433,7 @@ GUARDS: tuple[Guard, ...] = (
     _off(
         "I1",
         STARTS,
-        "if tie.stand.standing is Standing.READY",
+        "if tie.again and tie.stand.standing is Standing.READY",
         UNSETTLED,
         then="\n        return replace(one, only=host)",
     ),
