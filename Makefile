@@ -13,7 +13,7 @@ ARGS ?=
 N ?= 10000
 FROM ?= 1
 
-.PHONY: help venv rigs demo test bench real-time soak mutants check format format-check lint types imports generated generate accept clean
+.PHONY: help venv rigs demo test bench real-time soak killed mutants check format format-check lint types imports generated generate accept clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ real-time: $(READY) ## lose a master in a lab with XAPI's own times: how long un
 soak: $(READY) ## random pools, faults and people on all cores; N=50000 schedules from FROM=1 on
 	@HYPOTHESIS_PROFILE=fresh $(BIN)/python -m pytest -q tests/properties tests/core
 	@$(BIN)/python -m tests.soak $(FROM) --count $(N)
+
+killed: $(READY) ## kill the applies of each scenario before and after each of their calls, and apply again
+	@$(BIN)/python -m tests.killed $(ARGS)
 
 mutants: $(READY) ## take out each line that keeps an invariant, and see a test fail
 	@$(BIN)/python -m tests.mutants

@@ -14,8 +14,7 @@ from reconciler.core.model import PoolState
 from reconciler.core.plan import Result, Status, Verb
 from reconciler.core.wanted import Level, MemberState
 from reconciler.lab import Release
-from tests.support.calls import Killed
-from tests.support.scenario import changes
+from tests.support.calls import Killed, changes
 from tests.support.scenario_pool import make_lab
 from tests.support.story import Story, wanted_of
 

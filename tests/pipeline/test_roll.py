@@ -19,8 +19,7 @@ from reconciler.state.disk import StateError
 from reconciler.state.folder import PoolFolder
 from reconciler.state.rolls import RollFile
 from tests.pipeline.test_maintenance import AT_HOME, enabled, marked, story, where
-from tests.support.calls import Killed
-from tests.support.scenario import changes
+from tests.support.calls import Killed, changes
 from tests.support.story import Story
 
 Deed = Callable[[str], Ran]

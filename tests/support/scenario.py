@@ -67,16 +67,13 @@ from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.views.saved_plan import moved_facts
 from reconciler.views.text import outcome_text, plan_text, progress_line, status_text
+from tests.support.calls import Killed, changes
 from tests.support.labport import LabPort
 from tests.support.scenario_ask import check_of, drill_of, why_of
 from tests.support.scenario_pool import START, make_lab
 
 OUTSIDE = "desk"
 """Where the other people sit: cuts of "client" do not touch them."""
-
-
-class Killed(BaseException):
-    """The run died here."""
 
 
 @dataclass
@@ -165,16 +162,6 @@ class TracedPort(LabPort):
             self.say(f"  ({line})")
 
 
-def changes(method: str) -> bool:
-    """The call changes a database, a host or a host's power."""
-    if method.startswith("agent:"):
-        return method in ("agent:off", "agent:on", "agent:reboot")
-    if method.startswith("Async."):
-        return True
-    cls, _, name = method.partition(".")
-    return cls not in ("session", "event", "task", "system") and not name.startswith(("get_", "is_", "assert_"))
-
-
 class Scenario:
     """One folder, told from its beginning to its end. `state` is an empty folder for the program's own."""
 
@@ -195,7 +182,9 @@ class Scenario:
         self.shown = ""
         """The plan shown last, without times: apply does not show the same one again."""
         self.wanted = load(self.manifest.encode(), "manifest.yaml")
-        self._refs: dict[str, str] = {}
+        lines = (raw.partition("  #")[0].strip() for raw in (folder / "script.txt").read_text("utf-8").splitlines())
+        self.script = [line for line in lines if line and not line.startswith("#")]
+        """Its commands that are still to come."""
 
     @property
     def allowed_harm(self) -> set[str]:
@@ -207,10 +196,8 @@ class Scenario:
 
     def tell(self) -> str:
         """Run the script; everything that was seen, as text."""
-        for raw in (self.folder / "script.txt").read_text(encoding="utf-8").splitlines():
-            line = raw.partition("  #")[0].strip()
-            if line and not line.startswith("#"):
-                self._command(line)
+        while self.script:
+            self._command(self.script.pop(0))
         if self.again is not None:
             self._second_apply()
         self._head("in the end", sign="=")
