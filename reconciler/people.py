@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from pydantic_core import PydanticCustomError
 
+from reconciler.core.brake import storm_brake
 from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import Certificate, CertificateKind, Judged, LoginAnswer, Verdict
 from reconciler.core.fence_text import Refusal, device_words
-from reconciler.core.judge import brake_reason, uuid_of
+from reconciler.core.judge import uuid_of
 from reconciler.core.limits import Pause
 from reconciler.core.model import Vm
 from reconciler.core.parked import Failing
@@ -77,7 +78,7 @@ def prospect(rec: Reconciler, member: Member) -> Prospect:
         warnings.append(f"{count(len(guests), 'VM')} recorded as running on it lose power: {told}{when}")
     if known is not None and known.pool.ha_enabled:
         warnings.append("XAPI's own HA is on: it may choose a new master and restart VMs by itself")
-    if brake := brake_reason(rec.wanted, look.survey):
+    if brake := storm_brake(rec.wanted, look.survey, diagnosis.members)[0]:
         warnings.append(brake)
     return Prospect(member, judged, look, tuple(warnings))
 

@@ -114,7 +114,7 @@ def _guests_on(one: Stand, state: PoolState) -> tuple[Vm, ...]:
     )
 
 
-def fence_obstacle(one: Stand, brake: str, guests: Sequence[Vm] = ()) -> tuple[str, str]:
+def fence_obstacle(one: Stand, brake: tuple[str, str], guests: Sequence[Vm] = ()) -> tuple[str, str]:
     """(why a silent host must not be fenced now, what to do instead); ("", "") if it may be. `guests` are recorded as
     running there: one that we emptied for maintenance is expected to restart."""
     name = one.thing.name
@@ -129,8 +129,8 @@ def fence_obstacle(one: Stand, brake: str, guests: Sequence[Vm] = ()) -> tuple[s
         )
     if one.member is None or not one.member.fencing:
         return f"{name} does not answer and is not proved dead, and no fence agent is declared for it", ""
-    if brake:
-        return brake, "look from another network; if it is true, lower policy.brake.minHealthy in the manifest"
+    if brake[0]:
+        return brake
     if one.bmc is BmcPower.UNKNOWN:
         return f"{name} is not proved dead, and its BMC does not answer, which proves nothing", ""
     if one.host.live and one.bmc is not BmcPower.OFF:
@@ -151,7 +151,7 @@ def plan_burials(
     *,
     in_doubt: Sequence[Doubt],
     starts_wanted: bool,
-    brake: str,
+    brake: tuple[str, str],
     draft: Draft,
     ties: Mapping[str, Tie] = MappingProxyType({}),
 ) -> dict[str, tuple[str, ...]]:

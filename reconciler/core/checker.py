@@ -15,7 +15,7 @@ from reconciler.core.checker_master import giving_way, promotion, refresh, strik
 from reconciler.core.checker_target import parted
 from reconciler.core.checker_vms import GOALS, arrives, migration, power_change
 from reconciler.core.checker_world import World, resting
-from reconciler.core.evidence import Certificate, LoginAnswer, Survey
+from reconciler.core.evidence import Certificate, CertificateKind, LoginAnswer, Survey
 from reconciler.core.model import PoolState, PowerState, Ref, Vm
 from reconciler.core.plan import Action, Plan, Verb
 from reconciler.core.wanted import Level, Wanted
@@ -39,8 +39,10 @@ def check_plan(
     `limit` is the highest level of this run, `spent` the hosts that it already struck, `realms` the pool as each of
     several masters has it, `yields` the hosts of which a person said that they give way.
     """
-    proved = {c.host for c in certificates if c.pool == wanted.name and c.issued_at - 1.0 <= now < c.expires_at}
+    held = [c for c in certificates if c.pool == wanted.name and c.issued_at - 1.0 <= now < c.expires_at]
+    proved = {c.host for c in held}
     world = World(wanted, survey, state, proved, limit, realms or {}, yields, struck=set(spent))
+    world.attested = frozenset(c.host for c in held if c.kind is CertificateKind.ATTESTED)
     found: list[str] = []
     done: set[str] = set()
     for stage in plan.stages:

@@ -25,6 +25,8 @@ class World:
     limit: Level
     realms: Mapping[str, PoolState] = field(default_factory=dict)
     yields: frozenset[str] = frozenset()
+    attested: frozenset[str] = frozenset()
+    """Of the proved ones, those for whose death a person vouches."""
     struck: set[str] = field(default_factory=set)
     where: dict[Ref, Ref | None] = field(default_factory=dict)
     power: dict[Ref, PowerState] = field(default_factory=dict)
@@ -92,9 +94,9 @@ class World:
         return t is not None and t.login in ALIVE
 
     def braked(self) -> bool:
-        """Too few members answer, those left out that are silent in maintenance."""
-        resting = [m.name for m in self.wanted.members if m.state == "maintenance"]
-        counted = [t.login in ALIVE for t in self.survey.testimonies if t.login in ALIVE or t.name not in resting]
+        """Too few members answer, those left out that are silent in maintenance or that a person attests as dead."""
+        out = self.attested.union(m.name for m in self.wanted.members if m.state == "maintenance")
+        counted = [t.login in ALIVE for t in self.survey.testimonies if t.login in ALIVE or t.name not in out]
         return not any(counted) or sum(counted) < self.wanted.policy.brake.min_healthy * len(counted)
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 
+from reconciler.core.brake import storm_brake
 from reconciler.core.copies import CopyMemory, age_words
 from reconciler.core.draft import Draft
 from reconciler.core.drill_bounds import Bounds, Odds
 from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Survey
-from reconciler.core.judge import brake_reason
 from reconciler.core.model import PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room, obstacle
 from reconciler.core.plan import Thing, Verb
@@ -347,7 +347,9 @@ def _frame(ground: _Ground, dead: tuple[str, ...]) -> Case:
     seen = replace(
         ground.survey,
         testimonies=tuple(
-            replace(t, login=LoginAnswer.SILENT, tcp=False, bmc=BmcPower.OFF) if t.name in dead else t
+            replace(t, login=LoginAnswer.SILENT, tcp=False, bmc=BmcPower.OFF, reaches_master=None)
+            if t.name in dead
+            else replace(t, reaches_master=None)
             for t in ground.survey.testimonies
         ),
     )
@@ -355,7 +357,7 @@ def _frame(ground: _Ground, dead: tuple[str, ...]) -> Case:
     heir = ground.heir(dead) if lost_master else None
     new_master = heir.member.name if heir is not None else None if lost_master else ""
     copy = heir.copy if heir is not None else None
-    hindrances = [brake] if (brake := brake_reason(ground.wanted, seen)) else []
+    hindrances = [brake] if (brake := storm_brake(ground.wanted, seen, ground.diagnosis.members)[0]) else []
     unarmed = [m.name for m in ground.wanted.members if m.name in dead and not m.fencing]
     if unarmed:
         hindrances.append(f"no fence agent is declared for {names(unarmed)}: somebody has to go and look")

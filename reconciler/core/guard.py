@@ -60,7 +60,7 @@ def restrain(
     *,
     state: PoolState | None,
     wishes: Mapping[str, VmWish],
-    brake: str,
+    brake: tuple[str, str],
     now: float,
     known: PoolState | None = None,
 ) -> Allowance:
@@ -187,7 +187,7 @@ def _refusal(
     allowance: Allowance,
     state: PoolState | None,
     wishes: Mapping[str, VmWish],
-    brake: str,
+    brake: tuple[str, str],
     hosts: set[str],
 ) -> tuple[str, str]:
     limit = allowance.level(wanted)
@@ -209,11 +209,8 @@ def _refusal(
         )
     if state is not None and "rolling_upgrade_in_progress" in state.pool.other_config and action.level > Level.METADATA:
         return "a rolling upgrade of the pool is in progress", "finish it first"
-    if brake and action.level >= Level.MOVE:
-        return brake, (
-            "bring the toolstacks of the others back, or look from another network; if so many hosts are really down, "
-            "lower policy.brake.minHealthy in the manifest"
-        )
+    if brake[0] and action.level >= Level.MOVE:
+        return brake
     most = wanted.policy.brake.max_hosts_per_run
     if action.verb in _HOST_VERBS and action.target.name not in hosts and len(hosts) >= most:
         return (

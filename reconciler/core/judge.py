@@ -138,45 +138,6 @@ def alive_words(t: Testimony, master: str = "") -> str:
     return f"answers, but rejects our login ({t.detail})"
 
 
-def off_on_purpose(wanted: Wanted, survey: Survey) -> tuple[str, ...]:
-    """Members declared in maintenance that do not answer: their silence says nothing about who is cut off."""
-    resting = {m.name for m in wanted.members if m.state == "maintenance"}
-    return tuple(t.name for t in survey.testimonies if t.name in resting and not t.answers)
-
-
-def answering(wanted: Wanted, survey: Survey) -> tuple[int, int]:
-    """How many members answer, of how many that the brake counts: all but those off on purpose."""
-    return sum(t.answers for t in survey.testimonies), len(survey.testimonies) - len(off_on_purpose(wanted, survey))
-
-
 def restart_command(t: Testimony) -> str:
     """The command that restarts the toolstack of a host, which touches no running VM."""
     return f"ssh root@{address_host(t.address)} xe-toolstack-restart"
-
-
-def brake_reason(wanted: Wanted, survey: Survey) -> str:
-    """Why the storm brake holds, "" if it doesn't (I6)."""
-    up, counted = answering(wanted, survey)
-    share = up / max(1, counted)
-    if share >= wanted.policy.brake.min_healthy:
-        return ""
-    off = off_on_purpose(wanted, survey)
-    left_out = (
-        f" ({names(off)}, in maintenance and silent, {'is' if len(off) == 1 else 'are'} not counted)" if off else ""
-    )
-    refused = [t.name for t in survey.testimonies if t.login is LoginAnswer.REFUSED and t.name not in off]
-    guess = "it may be this machine that is cut off"
-    if refused:
-        guess = f"the toolstack of {names(refused)} is down or restarting"
-    return (
-        f"only {up} of {counted} members answer and policy.brake.minHealthy is "
-        f"{wanted.policy.brake.min_healthy:.0%}{left_out}: {guess}"
-    )
-
-
-def brake_remedy(survey: Survey) -> str:
-    """What to do about the brake."""
-    refused = [t for t in survey.testimonies if t.login is LoginAnswer.REFUSED]
-    if refused:
-        return f"wait a minute; if it stays down: {restart_command(refused[0])}"
-    return "look from another network; if it is true, lower policy.brake.minHealthy in the manifest"

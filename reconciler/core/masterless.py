@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reconciler.core.brake import storm_brake
 from reconciler.core.draft import plan_command
 from reconciler.core.evidence import (
     Diagnosis,
@@ -16,7 +17,7 @@ from reconciler.core.evidence import (
     Tie,
     Verdict,
 )
-from reconciler.core.judge import LIFE, brake_reason, brake_remedy, restart_command, uuid_of
+from reconciler.core.judge import LIFE, restart_command, uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.ties import End, chains, circle_of, roots, ties_of
 from reconciler.core.wanted import Member, Wanted
@@ -174,13 +175,14 @@ def masterless(
             lost_master=incident.lost_master,
             remedy="" if vanished else f"that is never sent twice, only watched: xenrec apply {wanted.argument}",
         )
-    if brake := brake_reason(wanted, survey):
+    brake, brake_remedy = storm_brake(wanted, survey, judged)
+    if brake:
         return Diagnosis(
             Situation.CUT_OFF,
             f"no master answers, and {brake}",
             judged,
             lost_master=name,
-            remedy=brake_remedy(survey),
+            remedy=brake_remedy,
         )
     reach = [t.name for t in answering if t.reaches_master]
     if not reach and (tangle := _tangle_words(ties, survey)):

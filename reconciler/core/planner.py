@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reconciler.core.brake import NO_BRAKE, storm_brake
 from reconciler.core.buried import Buried, copies
 from reconciler.core.copies import CopyMemory
 from reconciler.core.diagnose import diagnose
 from reconciler.core.draft import Draft
 from reconciler.core.evidence import Certificate, Diagnosis, Incident, LoginAnswer, Situation, Survey, Verdict
 from reconciler.core.guard import ATTENDED, Allowance, restrain
-from reconciler.core.judge import brake_reason
 from reconciler.core.limits import grace_left, others_words
 from reconciler.core.model import PoolState
 from reconciler.core.moved import resting
@@ -95,7 +95,7 @@ def _two_masters(
 ) -> Plan:
     draft = plan_rivals(wanted, plan.diagnosis, realms, allowance.yields)
     state = realms.get(plan.diagnosis.right or "")
-    brake = brake_reason(wanted, survey)
+    brake = storm_brake(wanted, survey, plan.diagnosis.members)
     restrain(wanted, draft, allowance, state=state, wishes={}, brake=brake, now=plan.made_at, known=state)
     stages = (Stage("regain", tuple(draft.actions)),) if draft.actions else ()
     return replace(plan, stages=stages, withheld=tuple(draft.withheld), notes=plan.notes + tuple(draft.notes))
@@ -118,7 +118,7 @@ def _managed(
     *,
     failback: bool,
 ) -> Plan:
-    brake = brake_reason(wanted, survey)
+    brake = storm_brake(wanted, survey, plan.diagnosis.members)
     restore = plan_restore(
         wanted,
         survey,
@@ -195,7 +195,7 @@ def _refresh(
     unasked = replace(survey, testimonies=tuple(replace(t, copy=None) for t in survey.testimonies))
     known = succession(wanted, unasked, plan.diagnosis, [master], known=state, memory=memory, incident=None, now=now)
     due = plan_refresh(wanted, restore.stands, state, restore.draft, memory, known, now)
-    restrain(wanted, due, allowance, state=state, wishes={}, brake="", now=now)
+    restrain(wanted, due, allowance, state=state, wishes={}, brake=NO_BRAKE, now=now)
     restore.draft.kept.extend(due.kept)
     for held in due.withheld:
         restore.draft.keep(held.action.target, f"a refresh of the members' copies of its database waits: {held.why}")
@@ -228,7 +228,9 @@ def _lost(
             wanted, survey, plan.diagnosis, known=last_known, incident=incident, memory=memory, now=plan.made_at
         )
     draft = regain.draft
-    allowance = restrain(wanted, draft, allowance, state=None, wishes={}, brake="", now=plan.made_at, known=last_known)
+    allowance = restrain(
+        wanted, draft, allowance, state=None, wishes={}, brake=NO_BRAKE, now=plan.made_at, known=last_known
+    )
     notes = plan.notes + tuple(draft.notes)
     plan = replace(plan, withheld=tuple(draft.withheld))
     only = (Stage("regain", tuple(draft.actions)),) if draft.actions else ()
@@ -238,7 +240,7 @@ def _lost(
         told = "the pool was never read from this machine, so what comes after the regain stage can't be forecast"
         return replace(plan, stages=only, notes=(*notes, told))
     state, seen, told_by = forecast_pool(wanted, survey, plan.diagnosis, last_known, regain)
-    later = plan_restore(wanted, seen, told_by, state, brake="", assume_rejoined=True, solver=solver)
+    later = plan_restore(wanted, seen, told_by, state, brake=NO_BRAKE, assume_rejoined=True, solver=solver)
     spent = allowance.spent | {a.target.name for a in draft.actions if a.verb is Verb.FENCE}
     later.draft.actions[:] = _ordered(later.draft.actions)
     allowance = restrain(
@@ -247,7 +249,7 @@ def _lost(
         replace(allowance, spent=frozenset(spent)),
         state=state,
         wishes=_wishes(later, state),
-        brake="",
+        brake=NO_BRAKE,
         now=plan.made_at,
     )
     upkeep, _ = _refresh(wanted, seen, replace(plan, diagnosis=told_by), later, state, allowance, memory)

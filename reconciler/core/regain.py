@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reconciler.core.brake import storm_brake
 from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, look_and_attest
 from reconciler.core.evidence import (
@@ -18,7 +19,7 @@ from reconciler.core.evidence import (
     Testimony,
     Verdict,
 )
-from reconciler.core.judge import brake_reason, brake_remedy, uuid_of
+from reconciler.core.judge import uuid_of
 from reconciler.core.masterless import candidate_vanished, may_be_master
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
@@ -255,8 +256,9 @@ def _replace_candidate(
     judged, t = diagnosis.of(candidate.name), survey.of(candidate.name)
     assert judged is not None
     assert t is not None
-    if brake := brake_reason(wanted, survey):
-        draft.hold(await_master, brake, brake_remedy(survey))
+    brake = storm_brake(wanted, survey, diagnosis.members)
+    if brake[0]:
+        draft.hold(await_master, *brake)
     elif why := _unfenceable(candidate, judged, t, judged.voided):
         draft.hold(
             await_master,

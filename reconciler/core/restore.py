@@ -46,7 +46,7 @@ def plan_restore(
     diagnosis: Diagnosis,
     state: PoolState,
     *,
-    brake: str,
+    brake: tuple[str, str],
     failback: bool = False,
     assume_rejoined: bool = False,
     unsettled: Sequence[Unsettled] = (),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.core.brake import NO_BRAKE
 from reconciler.core.bury import fence_obstacle
 from reconciler.core.evidence import BmcPower
 from reconciler.core.plan import Plan, Verb
@@ -46,9 +47,9 @@ def test_the_brake_keeps_from_fencing() -> None:
     pool = lost_member()
     member = Member("xen03", "10.0.0.13", fencing=FENCE)
     one = Stand(pool.hosts["xen03"], member, Standing.SILENT, "no answer", bmc=BmcPower.ON)
-    assert fence_obstacle(one, "") == ("", "")
-    assert fence_obstacle(one, "only 1 of 3 members answer")[0] == "only 1 of 3 members answer"
-    assert fence_obstacle(replace(one, standing=Standing.SUSPECT), "")[0].startswith("xen03 shows life")
+    assert fence_obstacle(one, NO_BRAKE) == ("", "")
+    assert fence_obstacle(one, ("only 1 of 3 members answer", "look")) == ("only 1 of 3 members answer", "look")
+    assert fence_obstacle(replace(one, standing=Standing.SUSPECT), NO_BRAKE)[0].startswith("xen03 shows life")
 
 
 def test_a_host_that_nobody_declared_and_nobody_hears_may_run_anything() -> None:

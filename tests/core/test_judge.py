@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.core.brake import NO_BRAKE, storm_brake
 from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import (
     ANSWERING,
     BmcPower,
     Certificate,
+    CertificateKind,
     LoginAnswer,
     Situation,
     Verdict,
@@ -18,7 +20,7 @@ from reconciler.core.evidence import (
 from reconciler.core.evidence import (
     Testimony as Said,
 )
-from reconciler.core.judge import brake_reason, judge_member, told_by_others
+from reconciler.core.judge import judge_member, told_by_others
 from reconciler.core.wanted import Brake, MemberState, Policy
 from tests.core.build import NOW, PoolBuilder, address, certificate, survey, uuid, wanted
 
@@ -289,14 +291,49 @@ def test_silent_members_in_maintenance_are_left_out_of_the_brakes_count_and_name
         w, members=tuple(replace(m, state=MemberState.MAINTENANCE) if m.name == "xen04" else m for m in w.members)
     )
     two = survey({"xen03": "silent", "xen04": "silent"}, hosts=4)
-    assert brake_reason(w, two).startswith("only 2 of 4 members answer and policy.brake.minHealthy is 51%: ")
-    assert brake_reason(resting, two) == ""
+    assert storm_brake(w, two, ())[0].startswith("only 2 of 4 members answer and policy.brake.minHealthy is 51%: ")
+    assert storm_brake(resting, two, ()) == NO_BRAKE
     three = survey({"xen02": "silent", "xen03": "silent", "xen04": "silent"}, hosts=4)
-    assert brake_reason(resting, three) == (
+    assert storm_brake(resting, three, ())[0] == (
         "only 1 of 3 members answer and policy.brake.minHealthy is 51% (xen04, in maintenance and silent, is not "
         "counted): it may be this machine that is cut off"
     )
     all_off = replace(w, members=tuple(replace(m, state=MemberState.MAINTENANCE) for m in w.members))
     nobody = survey(dict.fromkeys((m.name for m in w.members), "silent"), hosts=4)
-    assert brake_reason(all_off, nobody), "nobody counts, and nobody answers: that is no pool to act on"
-    assert brake_reason(resting, survey({"xen03": "silent"}, hosts=4)) == "", "one that answers is counted"
+    assert storm_brake(all_off, nobody, ())[0], "nobody counts, and nobody answers: that is no pool to act on"
+    assert storm_brake(resting, survey({"xen03": "silent"}, hosts=4), ()) == NO_BRAKE, "one that answers is counted"
+
+
+@pytest.mark.parametrize(
+    ("kind", "held"),
+    [
+        pytest.param(CertificateKind.ATTESTED, False, id="a person's word"),
+        pytest.param(CertificateKind.FENCED, True, id="an agent's: one host after the other would be fenced"),
+    ],
+)
+def test_who_is_attested_dead_is_left_out_of_the_brakes_count(kind: CertificateKind, held: bool) -> None:
+    w = wanted(hosts=4, policy=Policy(brake=Brake(0.51, 1)))
+    two = survey({"xen03": "silent", "xen04": "silent off"}, hosts=4)
+    proof = replace(certificate("xen04"), kind=kind)
+    judged = diagnose(w, two, (proof,), now=NOW).members
+    assert judged[3].verdict is Verdict.DEAD
+    assert bool(storm_brake(w, two, judged)[0]) is held
+    three = survey({"xen02": "silent", "xen03": "silent", "xen04": "silent off"}, hosts=4)
+    why, remedy = storm_brake(w, three, diagnose(w, three, (proof,), now=NOW).members)
+    assert ("only 1 of 3 members answer" in why and "(xen04, attested dead, is not counted)" in why) is not held
+    assert f" {'xen04' if held else 'xen02'} --dead" in remedy
+
+
+def test_who_still_hears_the_master_shows_that_we_are_cut_off() -> None:
+    seen = survey({"xen01": "silent on", "xen02": "silent on", "xen03": "reaches xen01"})
+    why, remedy = storm_brake(wanted(), seen, ())
+    assert why.endswith("xen03 still reaches the master: it is this machine that is cut off")
+    assert remedy == "look from another network"
+
+
+def test_a_word_that_a_sign_of_life_voids_counts_for_nothing() -> None:
+    w = wanted(hosts=4, policy=Policy(brake=Brake(0.51, 1)))
+    for alive in ("refused", "silent on"):
+        seen = survey({"xen03": "silent", "xen04": alive}, hosts=4)
+        judged = diagnose(w, seen, (replace(certificate("xen04"), kind=CertificateKind.ATTESTED),), now=NOW).members
+        assert storm_brake(w, seen, judged)[0].startswith("only 2 of 4 members answer"), alive

@@ -48,6 +48,7 @@ def _off(invariant: str, file: str, condition: str, tests: tuple[str, ...] = DEF
 
 
 JUDGE = "reconciler/core/judge.py"
+BRAKE = "reconciler/core/brake.py"
 DIAGNOSE = "reconciler/core/diagnose.py"
 MASTERLESS = "reconciler/core/masterless.py"
 BURY = "reconciler/core/bury.py"
@@ -192,12 +193,13 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I3", MASTERLESS, "        and now - incident.sent_at > NEVER_TOOK_EFFECT\n    )", "    )"),
     Guard("I3", MASTERLESS, "        and t.follows == address_host(incident.lost_address)\n", ""),
     Guard("I3", MASTERLESS, "        and t.reaches_master is not True\n", ""),
-    Guard("I6", JUDGE, "if share >= wanted.policy.brake.min_healthy:", "if True:"),
+    Guard("I6", BRAKE, "if counted and up >=", "if True or up >="),
+    Guard("I6", BRAKE, " and j.certificate.kind is CertificateKind.ATTESTED", ""),
     Guard(
         "I6",
         MASTERLESS,
-        "if brake := brake_reason(wanted, survey):",
-        "if (brake := brake_reason(wanted, survey)) and False:",
+        "    if brake:\n        return Diagnosis(",
+        "    if False:\n        return Diagnosis(",
     ),
     # --- the regain stage -----------------------------------------------------------------------------------------
     _off("I9", REGAIN, "if known is not None and known.pool.ha_enabled"),
@@ -226,7 +228,7 @@ GUARDS: tuple[Guard, ...] = (
         'if one.standing is Standing.SUSPECT:\n        return f"{name} shows',
         'if False:\n        return f"{name} shows',
     ),
-    Guard("I6", BURY, "    if brake:\n        return brake", "    if False:\n        return brake"),
+    Guard("I6", BURY, "    if brake[0]:\n        return brake", "    if False:\n        return brake"),
     _off("I1", BURY, "if one.bmc is BmcPower.UNKNOWN"),
     _off("I1", BURY, "if one.host.live and one.bmc is not BmcPower.OFF"),
     _off("I1", BURY, "if one.standing is not Standing.DEAD"),
@@ -271,7 +273,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I9", GUARD, "if state is not None and state.pool.ha_enabled and action.level > Level.METADATA:", "if False:"
     ),
-    Guard("I6", GUARD, "if brake and action.level >= Level.MOVE:", "if False:"),
+    Guard("I6", GUARD, "if brake[0] and action.level >= Level.MOVE:", "if False:"),
     Guard("I6", GUARD, "action.target.name not in hosts and len(hosts) >= most:", "False:"),
     Guard("I6", "reconciler/execute/bench.py", "if name in self.struck or len(self.struck) < limit:", "if True:"),
     # --- fence and promote ------------------------------------------------------------------------------------------
