@@ -190,8 +190,9 @@ def plan_burials(
                 continue
             draft.actions.append(fence)
             follows = (fence.id,)
-        if concerned or tied:  # a start that was cut off left its disks locked for that host, too
-            burial = _burial(one, guests, concerned, rests, follows, tied)
+        locking = [t for t in tied if not t.freed]
+        if concerned or locking:  # a start that was cut off left its disks locked for that host, too
+            burial = _burial(one, guests, concerned, rests, follows, locking)
             draft.actions.append(burial)
             follows = (burial.id,)
         proved[one.host.ref] = follows

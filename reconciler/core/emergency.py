@@ -8,6 +8,7 @@ from __future__ import annotations
 MEANINGS = {
     "HOST_BROKEN": "it is neither master nor member until its role file, /etc/xensource/pool.conf, is mended",
     "HOST_HAS_NO_MANAGEMENT_IP": "its management interface has no address",
+    "HOST_IS_SLAVE": "the host that it follows is itself a member, of the host at that address",
     "HOST_ITS_OWN_SLAVE": "it follows itself; point it at the master with xe pool-emergency-reset-master there",
     "HOST_MASTER_CANNOT_TALK_BACK": "its master can't call it back: look at the network between the two",
     "HOST_UNKNOWN_TO_MASTER": "its master does not know it, or the two have different pool secrets",

@@ -243,7 +243,7 @@ def masterless(
         + (f" ({seen})" if seen else ""),
         judged,
         lost_master=name,
-        remedy=_who_was_it(wanted, address) if name is None else "",
+        remedy=_who_was_it(wanted, survey, address) if name is None else "",
         ties=ties if any(len(c.path) > 2 for c in chains(ties).values()) else (),
     )
 
@@ -262,14 +262,34 @@ def _tangle_words(ties: Sequence[Tie], survey: Survey) -> str:
     if len(ends) < 2 and End.UNTOLD not in ends.values():
         return ""
     told = "; ".join(f"{t.member} follows {t.follows}" for t in ties if t.follows)
+    if len(ends) == 1:
+        behind = [t.member for t in ties if t.follows]
+        follow = "follows" if len(behind) == 1 else "follow"
+        return f"nobody accepts logins: {names(behind)} {follow} {next(iter(ends))}, which does not say whom it follows"
     return f"nobody accepts logins, and the members follow different hosts: {told}"
 
 
-def _who_was_it(wanted: Wanted, address: str) -> str:
+def _who_was_it(wanted: Wanted, survey: Survey, address: str) -> str:
     """The next step where nobody declared is known to be the lost master."""
     if address:
         return f"declare the host at {address} under spec.members"
+    return f"the members don't say whom they follow, and this machine never read the pool: {role_files(wanted, survey)}"
+
+
+def role_files(wanted: Wanted, survey: Survey) -> str:
+    """What a person does where no member says whom it follows and nothing else tells: only the role file of each does,
+    and only somebody on the host can read that."""
+    answering = [t for t in survey.testimonies if t.answers]
+    silent = [t.name for t in survey.testimonies if not t.answers]
+    first = answering[0]
+    chosen = next((t for t in answering if wanted.master is not None and t.name == wanted.master.host), first)
+    others = " and on the other members" if len(answering) > 1 else ""
+    off = f"make sure that {names(silent)} {'is' if len(silent) == 1 else 'are'} off, then " if silent else ""
+    waiting = f"one that does not answer, set spec.master.host in {wanted.source or 'the manifest'} to it; if it is "
     return (
-        "the members don't say whom they follow and this machine never read the pool: set spec.master.host in "
-        f"{wanted.source or 'the manifest'} to the host that was master"
+        f"see whom each follows: ssh root@{address_host(first.address)} cat /etc/xensource/pool.conf{others}. If it is "
+        f"one that is not declared, declare it under spec.members; if it is {waiting if silent else ''}always one that "
+        f"answers here, nobody is master: {off}make {chosen.name} master by hand: "
+        f"ssh root@{address_host(chosen.address)} xe pool-emergency-transition-to-master; after that: "
+        f"xenrec apply {wanted.argument}"
     )

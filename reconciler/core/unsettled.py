@@ -26,7 +26,7 @@ class Unsettled:
     have taken effect.
 
     `toolstack` is the host's other_config:agent_start_time at that moment, "" when it has none: while it is the same,
-    the host has not told what it runs.
+    the host has not told what it runs. `freed`: that host was declared dead since, which freed the locks of its disks.
     """
 
     uuid: str
@@ -37,6 +37,7 @@ class Unsettled:
     toolstack: str
     at: float
     run: str
+    freed: bool = False
 
 
 def still_unsettled(found: Sequence[Unsettled], state: PoolState, sound: Collection[str] = ()) -> tuple[Unsettled, ...]:
@@ -103,6 +104,8 @@ class Tie:
     remedy: str
     again: bool = True
     """What was cut off is tried again there, where a second domain is refused; else it waits for that host's word."""
+    freed: bool = False
+    """Its host was declared dead since: no lock of a disk is left to be freed."""
 
 
 def tie(one: Unsettled, stands: Stands) -> Tie | None:
@@ -119,4 +122,5 @@ def tie(one: Unsettled, stands: Stands) -> Tie | None:
         f"{what}: it may run there, whatever is recorded",
         f"{one.host} keeps its VMs and then tells what it runs: {toolstack_command(stand)}",
         again=one.verb != SECOND_MASTER,
+        freed=one.freed,
     )

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.core.copies import CopyMemory
-from reconciler.core.draft import Draft, apply_command, fence_command, look_and_attest
+from reconciler.core.draft import Draft, apply_command, fence_command, look_and_attest, plan_command
 from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, Verdict
 from reconciler.core.judge import uuid_of
+from reconciler.core.masterless import role_files
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.regain import Regain, host_thing
@@ -21,7 +22,7 @@ from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
 from reconciler.core.succession import succession, too_many
 from reconciler.core.ties import End, roots
 from reconciler.core.wanted import Member, Wanted
-from reconciler.core.words import address_host, names, utc
+from reconciler.core.words import names, utc
 
 _MEMBERS = (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)
 
@@ -123,12 +124,19 @@ def _bars(
     if not any(tie.follows for tie in diagnosis.ties) and (others := _undeclared(wanted, known)):
         return (
             f"nobody says whom it follows, and the pool may have a master that is not declared: {others}",
-            "declare every host of the pool under spec.members",
+            role_files(wanted, survey) if known is None else "declare every host of the pool under spec.members",
         )
-    for untold in (x for x, end in ends.items() if end is End.UNTOLD):
+    for name in unflagged(survey):
         return (
-            f"members follow {untold}, which does not say whom it follows: it may obey a master that nobody hears",
-            f"ssh root@{_address(wanted, untold)} cat /etc/xensource/pool.conf",
+            f"{name} does not say whom it follows, nor that it is in emergency mode: it may be a master that starts",
+            f"wait a minute, then: {plan_command(wanted)}",
+        )
+    # In emergency mode a member obeys nobody. Whom it follows is declared, and so heard or proved dead, or it is not.
+    for untold in (x for x, end in ends.items() if end is End.UNTOLD and _undeclared(wanted, known)):
+        return (
+            f"members follow {untold}, which does not say whom it follows: it may be a host that is not declared, for "
+            f"{_undeclared(wanted, known)}",
+            role_files(wanted, survey) if known is None else "declare every host of the pool under spec.members",
         )
     for name in doubtful:
         member, judged = wanted.member(name), diagnosis.of(name)
@@ -145,6 +153,11 @@ def _bars(
             local_remedy(wanted) if t.local_login is False else RUN_ELSEWHERE,
         )
     return "", ""
+
+
+def unflagged(survey: Survey) -> list[str]:
+    """Members of which only the login speaks of emergency mode: a master that starts gives the same answers to one."""
+    return [t.name for t in survey.testimonies if t.login is LoginAnswer.EMERGENCY and not t.is_emergency]
 
 
 def _last_master(wanted: Wanted, known: PoolState | None) -> tuple[Member | None, str]:
@@ -169,11 +182,6 @@ def _undeclared(wanted: Wanted, known: PoolState | None) -> str:
     declared = {uuid_of(member, known) for member in wanted.members}
     others = sorted(host.name for host in known.hosts.values() if host.uuid not in declared)
     return f"{names(others)} was in it" if others else ""
-
-
-def _address(wanted: Wanted, name: str) -> str:
-    member = wanted.member(name)
-    return address_host(member.address) if member is not None else name
 
 
 def _follows(diagnosis: Diagnosis, name: str) -> str:

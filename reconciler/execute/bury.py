@@ -25,6 +25,7 @@ def declare_dead(bench: Bench, prover: Prover, action: Action) -> Steps:
     """`host.declare_dead`, only beside a proof: XAPI itself takes one failed probe, or none, for death (recording 21).
 
     Afterwards no guest may be left resident on it; if some is, once more (a failure aborts it midway), then FAILED.
+    A start there that was cut off left no guest and may have left locks, which this call frees too.
     """
     desk = bench.desk()
     member = bench.member_of(action.target)
@@ -37,7 +38,8 @@ def declare_dead(bench: Bench, prover: Prover, action: Action) -> Steps:
     if desk.pool().get("master") == ref:
         return refused(action, f"{host} is the acting master", "plan again")
     left = _guests(bench, ref, record)
-    if not left and not record.get("enabled", True):
+    locking = any(u.host_uuid == action.target.uuid and not u.freed for u in bench.store.unsettled())
+    if not left and not record.get("enabled", True) and not locking:
         return already(action, f"no VM is resident on {host}, and it is disabled")
     if brake := bench.may_strike(host):
         return refused(action, brake, "plan again, one host after the other")
@@ -45,7 +47,7 @@ def declare_dead(bench: Bench, prover: Prover, action: Action) -> Steps:
         return begun
     _, record = desk.record("host", action.target.uuid)
     left = _guests(bench, ref, record)
-    if not left and not record.get("enabled", True):
+    if not left and not record.get("enabled", True) and not locking:
         return already(action, f"no VM is resident on {host} any more, and it is disabled")
     if doubt := prover.doubt(action, fresh=True):
         return refused(action, doubt.why, doubt.remedy)
@@ -107,7 +109,7 @@ def _once(
     try:
         task = desk.submit(DECLARE, ref)
     except LostReply as lost:
-        return (yield from _observe(bench, action, ref, until, str(lost)))
+        return (yield from _observe(bench, action, ref, until, str(lost), guests))
     except XapiFailure as failure:
         return (yield from _refusal(bench, prover, action, failure, guests))
     result = yield Wait(task, until)
@@ -118,10 +120,12 @@ def _once(
         )
     if result.status is TaskStatus.SUCCESS:
         bench.reply(action, DECLARE, "done")
+        with bench.recording(f"that {host} was declared dead"):
+            bench.store.freed(action.target.uuid)
         return None
     if result.failure is not None:
         return (yield from _refusal(bench, prover, action, result.failure, guests))
-    return (yield from _observe(bench, action, ref, until, f"its task is {result.status}"))
+    return (yield from _observe(bench, action, ref, until, f"its task is {result.status}", guests))
 
 
 def _remember(bench: Bench, action: Action, ref: str, guests: dict[str, str]) -> None:
@@ -198,9 +202,14 @@ def _reset_each(
 
 
 def _observe(
-    bench: Bench, action: Action, ref: str, until: float, why: str
+    bench: Bench, action: Action, ref: str, until: float, why: str, guests: dict[str, str]
 ) -> Generator[Wait, TaskResult | None, Done | None]:
-    """The reply or the task was lost: read until no guest is left, never ask again in this run."""
+    """The reply or the task was lost: read until no guest is left, never ask again in this run. Where none was left
+    before, nothing can be read: XAPI does not tell which disks are locked."""
+    if not guests:
+        bench.reply(action, DECLARE, "not to be observed")
+        told = f"{why}, and whether the locks of disks are free can't be read"
+        return unknown(action, told, apply_command(bench.wanted))
     bench.say(action, f"{why}: reading what it did")
     left: dict[str, str] = {}
     while True:

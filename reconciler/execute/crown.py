@@ -148,8 +148,10 @@ def _kills_more(
 def taken(bench: Bench, survey: Survey, candidate: Member, lost: str = "") -> str:
     """Who of those that answered the survey acts as a master by now, or follows one; "" if all are as they were.
 
-    `lost` is the address of the master whose death was proved.
+    `lost` is the address of the master whose death was proved. A member in emergency mode may repeat whom its own
+    master follows (sheet §1.2): that is no news where somebody said it in the survey.
     """
+    heard = [t.follows for t in survey.testimonies if t.follows]
     for t in survey.testimonies:
         if not t.answers or t.address == lost:
             continue
@@ -157,7 +159,8 @@ def taken(bench: Bench, survey: Survey, candidate: Member, lost: str = "") -> st
         seen.close()
         if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED):
             return f"{t.name} {seen}"
-        if seen.answer is LoginAnswer.SLAVE and not same_address(seen.follows, t.follows or lost):
+        known = [*heard, lost] if t.login is LoginAnswer.EMERGENCY else [t.follows or lost]
+        if seen.answer is LoginAnswer.SLAVE and not any(same_address(seen.follows, one) for one in known):
             return f"{t.name} follows {bench.name_at(seen.follows)} by now"
         if t.name == candidate.name and not seen.answers:
             return f"the candidate {candidate.name} {seen}"

@@ -94,7 +94,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
     "VDI_READONLY": (_P, "its disk {0} is read-only", ("VDI",), ""),
     "SR_BACKEND_FAILURE_46": (
         _P,
-        "a disk of it is still locked for a host that died ({2})",
+        "a disk of it is still locked for a host that died ({1})",
         (),
         "free the locks of the dead host: xe host-declare-dead uuid=<its uuid>",
     ),

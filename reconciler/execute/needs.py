@@ -87,6 +87,14 @@ class Store(Protocol):
         """Forget it: it is known what came of it."""
         ...
 
+    def unsettled(self) -> tuple[Unsettled, ...]:
+        """Every start that is remembered."""
+        ...
+
+    def freed(self, host_uuid: str) -> None:
+        """Remember that this host was declared dead: no start left a disk locked there any more."""
+        ...
+
     def add_certificate(self, certificate: Certificate) -> None:
         """Remember a proof of death."""
         ...

@@ -10,7 +10,7 @@ from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, XapiFailure
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, done, failed, refused, unknown
-from reconciler.execute.desk import LostReply
+from reconciler.execute.desk import UNHEARD, LostReply
 from reconciler.execute.look import look_quickly
 from reconciler.execute.seats import Office, office
 
@@ -27,6 +27,17 @@ def refresh(bench: Bench, action: Action) -> Done:
     threadext.ml:thread_iter). So an error that names a host which is down says nothing against those that answer:
     their copies count as refreshed, and as assumed. Any other error proves nothing, and no copy counts.
     """
+    outcome = _refresh(bench, action)
+    if isinstance(outcome, XapiFailure):
+        outcome = _refresh(bench, action)  # after a new login, and a new look (I7)
+    if isinstance(outcome, XapiFailure):
+        told = bench.explain(outcome)
+        return failed(action, f"{told.sentence}; no copy counts as refreshed", told.remedy)
+    return outcome
+
+
+def _refresh(bench: Bench, action: Action) -> Done | XapiFailure:
+    """Look and refresh, once; the failure where the call surely had no effect and may be tried after another look."""
     desk = bench.desk()
     if desk.pool().get("ha_enabled"):
         return refused(action, "XAPI's own HA is on: it keeps the database on the heartbeat disk")
@@ -45,12 +56,14 @@ def refresh(bench: Bench, action: Action) -> Done:
     if waits := [h for h in others.values() if h.get("uuid") in gone and now.is_live(h)]:
         bench.say(action, f"the master waits up to 2.5 min for {_names(waits)}; the others have their copies at once")
     try:
-        desk.write(SYNC, deadline=DEADLINE)
+        desk.write(SYNC, deadline=DEADLINE, resend=False)
     except LostReply as lost:
         bench.reply(action, SYNC, "no reply")
         return unknown(action, f"{lost}; no copy counts as refreshed", "run again: a refresh may be repeated")
     except XapiFailure as failure:
         bench.reply(action, SYNC, failure.code)
+        if failure.code in UNHEARD:
+            return failure
         return _in_part(bench, action, failure, now, others, at)
     bench.reply(action, SYNC, "accepted")
     _remember(bench, others.values(), at, assumed=False)

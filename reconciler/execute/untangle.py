@@ -7,6 +7,7 @@ from reconciler.core.evidence import LoginAnswer, Situation, Survey
 from reconciler.core.masterless import promotion_is_void
 from reconciler.core.plan import Action, Done
 from reconciler.core.ties import End, roots, ties_of
+from reconciler.core.untangle import unflagged
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, refused
@@ -58,6 +59,8 @@ def _unfit(action: Action, candidate: Member, survey: Survey, bench: Bench) -> s
             return f"{t.name} does not say that it is a member, and nothing proves it dead: it may be a master"
         if t.name == candidate.name and t.login not in _MEMBERS:
             return f"the candidate {t.name} does not answer"
+    if starting := unflagged(survey):
+        return f"{names(starting)} does not say whom it follows, nor that it is in emergency mode"
     foreign = [x for x, end in roots(ties_of(bench.wanted, survey)).items() if end is End.FOREIGN]
     if foreign:
         return f"somebody follows {names(foreign)}, which is no declared member's address"

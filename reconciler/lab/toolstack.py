@@ -250,15 +250,26 @@ class Toolstack:
     # -- calls -----------------------------------------------------------------------------------------------
 
     def emergency_error(self) -> Failure:
-        """What it answers to ordinary calls in emergency mode: it alternates (sheet §1.2)."""
+        """What it answers to ordinary calls in emergency mode: it alternates (sheet §1.2). What its handshake is told
+        is its own error from then on: a running member says whom *it* follows, one in emergency mode what its own gate
+        says (xapi.ml:attempt_pool_hello)."""
         retry = self.lab.timing.handshake_retry
         if self.lab.release is Release.V24_16 or int(self.lab.now / retry) % 2 == 0:
             return Failure("HOST_STILL_BOOTING")
-        master = self.lab.at(self.master_address)
-        run = master.toolstack if master is not None and self.lab.reaches(self.host.name, master) else None
-        if run is not None and run.api_up and not run.is_master:
-            return Failure("HOST_IS_SLAVE", run.master_address)
-        return Failure("INTERNAL_ERROR", 'Unix.Unix_error(Unix.EHOSTUNREACH, "connect", "")')
+        at, passed = self, {self.host.address}
+        while True:
+            if at.master_address == at.host.address:
+                return Failure("HOST_ITS_OWN_SLAVE")
+            master = self.lab.at(at.master_address)
+            run = master.toolstack if master is not None and self.lab.reaches(at.host.name, master) else None
+            if run is None or not run.api_up or run.is_master:
+                return Failure("INTERNAL_ERROR", 'Unix.Unix_error(Unix.EHOSTUNREACH, "connect", "")')
+            if not run.emergency:
+                return Failure("HOST_IS_SLAVE", run.master_address)
+            if run.host.address in passed:
+                return Failure("HOST_STILL_BOOTING")
+            passed.add(run.host.address)
+            at = run
 
 
 def _raise(error: Exception, name: str) -> None:

@@ -290,6 +290,14 @@ class PoolFolder:
         """It is known what came of it. Raises StateError, OSError."""
         self.memory.end((start,))
 
+    def unsettled(self) -> tuple[Unsettled, ...]:
+        """Starts whose end nobody saw. Raises StateError, OSError."""
+        return self.memory.unsettled()
+
+    def freed(self, host_uuid: str) -> None:
+        """That host was declared dead, so no start left a disk locked there. Raises StateError, OSError."""
+        self.memory.freed(host_uuid)
+
     @property
     def _handover_path(self) -> Path:
         return self.path / "handover.json"

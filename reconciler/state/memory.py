@@ -4,7 +4,7 @@ nobody saw, what fails run after run, and what drills found. One file."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from reconciler.core.buried import Buried
@@ -145,14 +145,23 @@ class Memory:
         return self._shelf.read("unsettled", Unsettled)
 
     def begin(self, start: Unsettled) -> Unsettled:
-        """A start is about to be sent. What is held is returned: an older one of the same VM on the same host stays."""
+        """A start is about to be sent. What is held is returned: an older one of the same VM on the same host stays,
+        and its disks may be locked anew."""
         with self._shelf.content() as content:
             found = self._shelf.listed(content, "unsettled", Unsettled)
-            for one in found:
+            for at, one in enumerate(found):
                 if (one.uuid, one.host_uuid) == (start.uuid, start.host_uuid):
-                    return one
+                    found[at] = replace(one, freed=False)
+                    content["unsettled"] = [asdict(u) for u in found]
+                    return found[at]
             content["unsettled"] = [asdict(u) for u in (*found, start)]
         return start
+
+    def freed(self, host_uuid: str) -> None:
+        """That host was declared dead: no disk is locked for it any more."""
+        with self._shelf.content() as content:
+            found = self._shelf.listed(content, "unsettled", Unsettled)
+            content["unsettled"] = [asdict(replace(u, freed=u.freed or u.host_uuid == host_uuid)) for u in found]
 
     # --- VMs of hosts that were declared dead ---------------------------------------------------------------------
 

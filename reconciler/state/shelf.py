@@ -7,7 +7,7 @@ import fcntl
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,8 @@ class Shelf:
             raise damaged(self._path, f"a {kind.__name__.lower()} in it is not an object")
         values: dict[str, Any] = {}
         for field in fields(kind):  # type: ignore[arg-type]
+            if field.name not in record and field.default is not MISSING:
+                continue  # written before there was such a field
             value = record.get(field.name)
             optional = value is None and "None" in str(field.type)
             if str(field.type).startswith("float"):

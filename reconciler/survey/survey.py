@@ -334,8 +334,12 @@ def _third_round(
     readers += [partial(_read_reach, c) for c in members]
     _ask(port, [*zip(asks, readers, strict=True), *power.asks()])
     for case in cases:
-        if case.unsure and case.testimony.is_emergency is not True:
-            case.testimony = replace(case.testimony, login=LoginAnswer.STRANGE)
+        t = case.testimony
+        if case.unsure and t.is_emergency is not True:
+            case.testimony = replace(t, login=LoginAnswer.STRANGE)
+        elif t.login is LoginAnswer.SLAVE and t.is_emergency and not t.reaches_master:
+            # Its gate repeats what its master told it: the address is the one that *that* host follows (sheet §1.2).
+            case.testimony = replace(t, login=LoginAnswer.EMERGENCY, follows=None)
 
 
 def _read_flag(case: _Case, answer: Answer) -> None:

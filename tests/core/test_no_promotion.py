@@ -52,11 +52,18 @@ def test_members_that_follow_different_masters() -> None:
 
 
 def test_members_that_follow_one_who_follows_nobody() -> None:
-    plan = plan_of(survey({"xen01": "emergency"}, master=None, bmc="none"), "xen01")
+    quiet = survey({"xen01": "emergency"}, master=None, bmc="none")
+    plan = plan_of(quiet, "xen01")
     assert plan.actions == ()
     assert plan.diagnosis.lost_master is None
+    assert "xen02 and xen03 follow xen01, which does not say whom it follows" in plan.diagnosis.why
     (held,) = plan.withheld
-    assert "members follow xen01, which does not say whom it follows" in held.why
+    assert "it may be a master that starts" in held.why
+    flagged = replace(quiet, testimonies=tuple(replace(t, is_emergency=t.follows is None) for t in quiet.testimonies))
+    assert only(plan_of(flagged), Verb.PROMOTE) == ["xen01"]
+    (held,) = make_plan(wanted(master=MasterWish("xen01")), flagged, now=NOW).withheld
+    assert "it may be a host that is not declared, for this machine never read the pool" in held.why
+    assert "ssh root@10.0.0.11 cat /etc/xensource/pool.conf" in held.remedy
 
 
 def masters_unknown(*, flag: bool | None, seen: dict[str, str], hosts: int = 3) -> Plan:

@@ -131,7 +131,9 @@ def test_a_member_that_answers_is_not_taken_for_the_lost_master() -> None:
     ).diagnosis
     assert told.lost_master is None
     assert told.why == "nobody accepts logins (in emergency mode: xen02 and xen03)"
-    assert "set spec.master.host in pool.yaml to the host that was master" in told.remedy
+    assert "see whom each follows: ssh root@10.0.0.12 cat /etc/xensource/pool.conf" in told.remedy
+    assert "if it is one that does not answer, set spec.master.host in pool.yaml to it" in told.remedy
+    assert "make sure that xen01 is off, then make xen03 master by hand: ssh root@10.0.0.13 xe pool-" in told.remedy
 
 
 def test_an_earlier_master_that_answers_is_not_the_lost_one() -> None:

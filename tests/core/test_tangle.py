@@ -134,6 +134,10 @@ def test_where_all_are_in_emergency_mode_none_of_them_is_master() -> None:
     assert "xen04 was in it" in one.why
     (one,) = make_plan(wanted(master=MasterWish("xen01")), flagged, now=NOW).withheld
     assert "this machine never read the pool" in one.why
+    assert one.remedy.endswith(
+        "if it is always one that answers here, nobody is master: make xen01 master by hand: "
+        "ssh root@10.0.0.11 xe pool-emergency-transition-to-master; after that: xenrec apply pool.yaml"
+    )
 
 
 def test_a_promotion_under_way_is_watched_and_not_sent_again() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.core.plan import Plan, Verb
@@ -46,6 +48,18 @@ def test_with_the_host_proved_dead_its_locks_are_freed_and_the_start_rests_on_th
     assert bury.id in start.follows
     assert start.to is not None
     assert start.to.name == "xen02"
+
+
+def test_a_host_that_was_declared_dead_for_it_is_not_declared_dead_again() -> None:
+    """Found by soak seed 4006586: planned in every round, and performed in none."""
+    seen = survey({"xen03": "silent off"}, master="xen01")
+    held = (certificate("xen03"),)
+    freed = (replace(cut(), freed=True),)
+    made = make_plan(wanted(wish("db")), seen, now=NOW, state=pool().state(), certificates=held, unsettled=freed)
+    (start,) = made.actions
+    assert (start.verb, start.certificate_of) == (Verb.START, ("xen03",))
+    proofless = make_plan(wanted(wish("db")), seen, now=NOW, state=pool().state(), unsettled=freed)
+    assert [a.verb for a in proofless.actions] == [Verb.FENCE, Verb.START]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from reconciler.core.evidence import Diagnosis, Judged, Situation, Verdict
 from reconciler.core.plan import Action, Done, Plan, Result, Stage, Status, Thing, Verb
 from reconciler.core.port import FaultKind, TransportFault
+from reconciler.core.unsettled import Unsettled
 from reconciler.execute.run import Executor
 from reconciler.lab import Release
 from reconciler.pipeline import Approval
@@ -131,6 +132,42 @@ def test_a_lost_reply_of_the_promotion_is_not_sent_again(hands: Hands) -> None:
     assert {d.result for d in hands.regain().values()} == {Result.DONE}
     assert hands.count(PROMOTION) == 1
     assert hands.story.lab.harm() == []
+
+
+def disowned(hands: Hands) -> Unsettled:
+    """The dead host is disabled and empty in the database, and a start that was cut off left a disk locked for it."""
+    hands.regain()
+    hands.run(hands.bury, master=hands.executor.master)
+    vm = hands.things[hands.lost[0]]
+    start = Unsettled(vm.uuid, vm.name, "start", hands.things["xen01"].uuid, "xen01", "1.", 0.0, "run-0")
+    hands.story.reconciler().folder.begin(start)
+    return start
+
+
+def test_the_locks_that_a_start_which_was_cut_off_left_are_freed_though_no_vm_is_resident(hands: Hands) -> None:
+    """Found by soak seed 4006586: it was called done already, and the disk stayed locked for ever."""
+    start = disowned(hands)
+    done = hands.run(hands.bury, master=hands.executor.master)[hands.bury.id]
+    assert (done.result, hands.count("Async.host.declare_dead")) == (Result.DONE, 2)
+    assert hands.story.reconciler().folder.unsettled() == (replace(start, freed=True),)
+    done = hands.run(hands.bury, master=hands.executor.master)[hands.bury.id]
+    assert (done.result, hands.count("Async.host.declare_dead")) == (Result.ALREADY, 2)
+
+
+def test_where_its_reply_is_lost_nobody_knows_whether_they_are_free(hands: Hands) -> None:
+    start = disowned(hands)
+
+    def lose(address: str, method: str, params: Sequence[Any]) -> None:
+        if method == "Async.host.declare_dead":
+            raise TransportFault(FaultKind.DROPPED, "reply lost", sent=True)
+
+    hands.story.port.after_call = lose
+    done = hands.run(hands.bury, master=hands.executor.master)[hands.bury.id]
+    assert (done.result, hands.count("Async.host.declare_dead")) == (Result.UNKNOWN, 2)
+    assert "whether the locks of disks are free can't be read" in done.why
+    assert hands.story.reconciler().folder.unsettled() == (start,)
+    again = hands.story.reconciler().folder.begin(replace(start, run="run-9"))
+    assert again == start
 
 
 def test_a_lost_reply_of_recover_slaves_and_declare_dead_is_observed(hands: Hands) -> None:

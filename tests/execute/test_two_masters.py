@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.core.guard import Allowance
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
-from reconciler.core.port import FaultKind, TransportFault
-from reconciler.lab import Timing
+from reconciler.core.port import FaultKind, TransportFault, XapiFailure
+from reconciler.lab import Release, Timing
 from reconciler.pipeline import Approval, Reconciler
 from tests.support.story import Story
 
@@ -298,6 +298,36 @@ def test_everything_is_asked_again_before_a_promotion_out_of_a_circle(
     assert done.result is Result.REFUSED
     assert why in done.why or "acts as master" in done.why or "may be a master" in done.why, done.why
     assert sent(story, TRANSITION) == 0
+
+
+def test_one_whose_login_alone_speaks_of_emergency_mode_may_be_a_master_that_starts(tmp_path: Path) -> None:
+    story, _master, second, _third = circle(tmp_path)
+    run, plan = run_of(story)
+    box = story.lab.hosts[second]
+
+    def starting(address: str, called: str, params: Sequence[Any]) -> None:
+        if called == "session.login_with_password" and address == box.address:
+            raise XapiFailure("HOST_STILL_BOOTING")
+
+    story.port.before_call = starting
+    done = first(perform(story, run, plan), Verb.PROMOTE)
+    assert done.result is Result.REFUSED
+    assert f"{second} does not say whom it follows, nor that it is in emergency mode" in done.why
+    assert sent(story, TRANSITION) == 0
+
+
+def test_out_of_a_circle_of_members_in_emergency_mode_which_repeat_what_their_masters_say(tmp_path: Path) -> None:
+    """Found by soak seeds 4001630, 4001933 and 4003916; their answers change every 5 s, so at every one of them."""
+    for wait in range(60, 75, 3):
+        lab = Story.of(tmp_path / str(wait), hosts=3, vms=6, seed=3, timing=Timing.fast(), release=Release.CLASSIC)
+        lab.plan()
+        names = list(lab.lab.hosts)
+        ask(lab, names[2], RECOVER)
+        lab.wait(wait)
+        outcome = lab.apply()
+        assert first(outcome, Verb.PROMOTE).result is Result.DONE, first(outcome, Verb.PROMOTE)
+        assert sent(lab, TRANSITION) == 1
+        assert lab.lab.harm() == []
 
 
 def test_somebody_else_promotes_between_the_survey_and_the_call(tmp_path: Path) -> None:

@@ -460,6 +460,12 @@ class MemoryStore:
     def end(self, start: Unsettled) -> None:
         self.starts = [s for s in self.starts if s != start]
 
+    def unsettled(self) -> tuple[Unsettled, ...]:
+        return tuple(self.starts)
+
+    def freed(self, host_uuid: str) -> None:
+        self.starts = [replace(s, freed=s.freed or s.host_uuid == host_uuid) for s in self.starts]
+
     def add_certificate(self, certificate: Certificate) -> None:
         self.kept.append(certificate)
 

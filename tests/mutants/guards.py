@@ -138,7 +138,9 @@ GUARDS: tuple[Guard, ...] = (
     _off("I2", DIAGNOSE, "if successor is None or successor.follows or (dead and one.master in yields)", TANGLES),
     _off("I9", UNTANGLE, "if known is not None and known.pool.ha_enabled", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.FOREIGN):", "if False):", TANGLES),
-    Guard("I2", UNTANGLE, "if end is End.UNTOLD):", "if False):", TANGLES),
+    Guard("I2", UNTANGLE, "if end is End.UNTOLD and _undeclared(wanted, known)):", "if False):", TANGLES),
+    Guard("I2", UNTANGLE, "for name in unflagged(survey):", "for name in ():", TANGLES),
+    _off("I2", "reconciler/execute/untangle.py", "if starting := unflagged(survey)", ("tests/execute",)),
     Guard("I2", UNTANGLE, "for name in doubtful:", "for name in ():", TANGLES),
     Guard("I2", UNTANGLE, "if not why and len(followed) > 1 and len(left) != 1:", "if False:", TANGLES),
     _off("I2", CHECKER, "if not action.certificate_of and len(members) < len(world.survey.testimonies)", TANGLES),
@@ -303,7 +305,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I2",
         CROWN,
-        "not same_address(seen.follows, t.follows or lost):\n            return f",
+        "not any(same_address(seen.follows, one) for one in known):\n            return f",
         "False:\n            return f",
     ),
     Guard(
@@ -405,6 +407,20 @@ GUARDS: tuple[Guard, ...] = (
         "reconciler/execute/storage.py",
         "desk.write(method, ref, wished, resend=False)",
         "desk.write(method, ref, wished)",
+    ),
+    *(
+        Guard("I7", f"reconciler/execute/{file}.py", f"{call}, resend=False)", f"{call})", UPKEEP)
+        for file, call in (
+            ("maintenance", "desk.write(DISABLE, seen.ref, False"),
+            ("maintenance", "desk.write(ENABLE, seen.ref"),
+            ("refresh", "desk.write(SYNC, deadline=DEADLINE"),
+        )
+    ),
+    _off(
+        "I1",
+        "reconciler/survey/survey.py",
+        "elif t.login is LoginAnswer.SLAVE and t.is_emergency and not t.reaches_master",
+        ("tests/survey",),
     ),
     Guard(
         "I7", REJOIN, "desk.write(RECOVER, deadline=deadline, resend=False)", "desk.write(RECOVER, deadline=deadline)"

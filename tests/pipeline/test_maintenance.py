@@ -12,7 +12,8 @@ import pytest
 from reconciler.core.mark import MARK
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Result, Status, Verb
-from reconciler.core.wanted import Level, MemberState
+from reconciler.core.port import FaultKind, TransportFault, XapiFailure
+from reconciler.core.wanted import Level, MemberState, MetadataPolicy
 from reconciler.lab import Release
 from tests.support.calls import Killed, changes
 from tests.support.scenario_pool import make_lab
@@ -83,6 +84,40 @@ def test_away_and_home_again(tmp_path: Path) -> None:
     assert where(s) == AT_HOME
     assert marked(s) == []
     assert s.lab.harm() == []
+
+
+UNHEARD = [
+    XapiFailure("SESSION_INVALID", "OpaqueRef:s"),
+    TransportFault(FaultKind.UNREACHABLE, "no route", sent=False),
+]
+
+
+@pytest.mark.parametrize("fault", UNHEARD, ids=["forgotten", "unsent"])
+@pytest.mark.parametrize("method", ["host.disable", "host.enable", "pool.sync_database"])
+def test_a_call_that_did_not_get_out_is_sent_again_after_another_look_only(
+    tmp_path: Path, method: str, fault: XapiFailure | TransportFault
+) -> None:
+    """Found by soak seeds 5100912, 5101709, 5003576 and others: it was sent again as it was."""
+    s = story(tmp_path)
+    s.changed(lambda w: replace(w, policy=replace(w.policy, metadata=MetadataPolicy(refresh_every=60.0))))
+    rest(s, "xen02")
+    if method == "host.enable":
+        s.apply()
+        wake(s, "xen02")
+    asked: list[str] = []
+
+    def hook(address: str, called: str, params: Sequence[Any]) -> None:
+        asked.append(called)
+        if called == method and asked.count(method) == 1:
+            raise fault
+
+    s.port.before_call = hook
+    out = s.apply()
+    assert {d.result for d in out.done} <= {Result.DONE, Result.SKIPPED}, out.done
+    assert s.plan().actions == ()
+    first = asked.index(method)
+    between = asked[first + 1 : asked.index(method, first + 1)]
+    assert {"host.get_record", "host.get_all_records"} & set(between), between
 
 
 @pytest.mark.parametrize("release", [Release.V24_16, Release.CLASSIC])

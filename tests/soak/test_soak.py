@@ -69,6 +69,13 @@ def test_the_physical_truth_counts_not_the_recorded_one() -> None:
         (1021536, "the office was handed over by somebody else, and nobody said who was master"),
         (1023054, "a master forgot a start, and the host on which the VM runs hung: it was started twice"),
         (1028861, "a promotion that met a closed door counted as sent: the watch was wrong"),
+        (4001630, "members in emergency mode repeat what their masters say: one was said to follow itself"),
+        (4003108, "all in emergency mode, and this machine never read the pool: people read the role files"),
+        (4006586, "a start that was cut off left a disk locked for a host that was disabled and empty already"),
+        (4006649, "as 4003108, with hosts that are off"),
+        (5002372, "a move that was cut off is tried again on its target: the watch was wrong"),
+        (5100007, "another machine's whole run between our last look and the call: the watch was wrong"),
+        (5100912, "a refresh that did not get out was sent again without another look"),
         (1031665, "two machines, one of which can't see whom the other promoted: told in docs/safety.md"),
     ],
 )

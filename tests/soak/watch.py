@@ -63,6 +63,8 @@ class Sight:
 
     answers_since: dict[str, int] = field(default_factory=dict)
     acts_since: dict[str, int] = field(default_factory=dict)
+    crowned_since: dict[str, int] = field(default_factory=dict)
+    """From which call on its role file says master, whether or not its toolstack is up."""
     probed: dict[str, int] = field(default_factory=dict)
     power_read: dict[str, int] = field(default_factory=dict)
     written: int = 0
@@ -96,6 +98,8 @@ class Watch:
         self.found: list[Violation] = []
         self.begun: list[tuple[float, str, str]] = []
         """(time, VM uuid, host name) of every start that was sent."""
+        self.moving: set[tuple[str, str]] = set()
+        """(VM uuid, host name) of every migration under way that it read of, whosever: the VM may be there since."""
         self.sight = Sight()
         self.has_read = False
         self.number = 0
@@ -115,8 +119,8 @@ class Watch:
         """A new run; `yields` are hosts that a person named with --yield."""
         self.yields = yields
         self.attended = attended
-        sight = Sight(answers_since=self.sight.answers_since, acts_since=self.sight.acts_since)
-        self.sight = sight
+        was = self.sight
+        self.sight = Sight(was.answers_since, was.acts_since, was.crowned_since)
 
     def blame(self, invariant: str, text: str) -> None:
         """Write a violation down."""
@@ -135,6 +139,10 @@ class Watch:
         answers, acts = self.sight.answers_since, self.sight.acts_since
         for name, host in self.lab.hosts.items():
             ts = host.toolstack
+            if host.role == "master":
+                self.sight.crowned_since.setdefault(name, self.number)
+            else:
+                self.sight.crowned_since.pop(name, None)
             if ts is None or not ts.api_up:
                 answers.pop(name, None)
                 acts.pop(name, None)
@@ -193,7 +201,9 @@ class Watch:
                 self.sight.read[bare.split(".")[0], str(params[1])] = self.number
             elif bare.endswith((".get_all_records", ".get_all")):
                 self.sight.read[bare.split(".")[0], "*"] = self.number
-                self.has_read = self.has_read or bare == "VM.get_all_records"
+                if bare == "VM.get_all_records":
+                    self.has_read = True
+                    self._see_moves(address)
             return
         if bare in UNJUDGED:
             return
@@ -221,6 +231,13 @@ class Watch:
         elif bare.startswith("pool.") and self.sight.read.get(("pool", str(params[1])), -1) <= self.sight.written:
             self.blame("I7", f"{bare} without reading the pool after its last write")
         self.sight.written_before, self.sight.written = self.sight.written, self.number
+
+    def _see_moves(self, address: str) -> None:
+        db = self.recorded(address)
+        for vm in db.tables["VM"].values() if db is not None else ():
+            to = db.tables["host"].get(vm["scheduled_to_be_resident_on"])
+            if to is not None and "pool_migrate" in vm["current_operations"].values():
+                self.moving.add((vm["uuid"], to["name_label"]))
 
     def _limits(self, bare: str) -> None:
         """Levels, the brake, HA: whatever the call is about (I6, I9)."""
@@ -277,7 +294,9 @@ class Watch:
                 self.blame("I2", f"promotes {candidate.name} while {host.name} acts as master")
             elif acting and followers and began < self.number:
                 self.blame("I2", f"promotes {candidate.name} while {host.name} is the master of {followers}")
-            if host.role == "master" and host.powered and host.name in {told for _, told in self.promoted}:
+            asked = self.sight.probed.get(candidate.name, -1)
+            known = self.sight.crowned_since.get(host.name, self.number) <= asked
+            if known and host.powered and host.name in {told for _, told in self.promoted}:
                 self.blame("I3", f"promotes {candidate.name} after {host.name}, which has power")
         # Told by another machine it may be: both chose the same one, and the call changes nothing then.
         if candidate.role == "master" and (self.name, candidate.name) in self.promoted:
@@ -390,9 +409,10 @@ class Watch:
         name = vm["name_label"]
         # XAPI itself refuses one whose record says otherwise by now: somebody else was faster.
         taken = vm["power_state"] in BEGINS[bare] and not vm["current_operations"]
-        # A start that was cut off is tried again on its own host, where the hypervisor refuses a second domain.
+        # A start or move that was cut off is tried again on its own host, where the hypervisor refuses a second domain.
         here = target.get("name_label")
         again = any(vm["uuid"] == one and here == host for _, one, host in self.begun)
+        again = again or (vm["uuid"], here) in self.moving
         if taken and [c for c in copies if c != here or not again]:
             self.blame("I1", f"{bare} {name} on {target.get('name_label')} while it runs on {copies}")
         host = next((h for h in self.lab.hosts.values() if h.uuid == target.get("uuid")), None)

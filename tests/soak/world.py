@@ -21,6 +21,7 @@ from reconciler.lab.schedule import Schedule as Script
 from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.state.lock import LockBusy
+from tests.soak.advice import crowned, edited
 from tests.soak.manifest import random_wanted, with_maintenance
 from tests.soak.operator import Operator, remedies, yields
 from tests.soak.port import Fate, SoakPort
@@ -242,9 +243,12 @@ class World:
         name, state = self._name(host), MemberState.MAINTENANCE if resting else MemberState.ACTIVE
         self.say(f"   @ manifest: {name} is {state}")
         members = tuple(replace(m, state=state) if m.name == name else m for m in self.wanted.members)
-        self.wanted = replace(self.wanted, members=members)
+        self._edit(replace(self.wanted, members=members))
+
+    def _edit(self, wanted: Wanted) -> None:
+        self.wanted = wanted
         for actor in self.actors:
-            actor.watch.wanted = self.wanted
+            actor.watch.wanted = wanted
 
     def _name(self, index: int) -> str:
         return self.names[index % len(self.names)]
@@ -292,7 +296,11 @@ class World:
             plan = actor.run("apply")
             if plan is None:
                 break
-            helped = self.operator.follow(plan)
+            helped = self.operator.follow(plan) or crowned(plan, self.operator)
+            if (wanted := edited(self.wanted, plan, lab)) is not None:
+                self.say("   @ manifest: edited as the plan says")
+                self._edit(wanted)
+                helped = True
             if (host := yields(plan)) and not helped:
                 actor.run("apply", yields=frozenset({host}))
                 helped = True
@@ -323,17 +331,9 @@ class World:
         if situation is not Situation.MANAGED:
             if not plan.diagnosis.why or not (plan.diagnosis.remedy or plan.withheld or plan.notes):
                 self._unrest(f"{situation}, and no next step: {plan.diagnosis.why}")
-            # A host that booted beside no master takes no connection (recordings 09, 14), and a machine that never read
-            # the pool can't know who was its master: both are told.
+            # A host that booted beside no master takes no connection (recordings 09, 14): that is told.
             deaf = any(h.up and not self.actors[0].watch.answers(h) for h in self.lab.hosts.values())
-            unknown = plan.diagnosis.lost_master is None and not self.actors[0].watch.has_read
-            if (
-                up
-                and not (deaf or unknown)
-                and not braked
-                and not any(h.ha_armed for h in self.lab.hosts.values())
-                and self._free()
-            ):
+            if up and not deaf and not braked and not any(h.ha_armed for h in self.lab.hosts.values()) and self._free():
                 self._unrest(f"{situation} though everything is repaired: {plan.diagnosis.why}")
             return
         for held in plan.withheld:

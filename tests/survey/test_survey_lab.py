@@ -103,6 +103,36 @@ def test_older_releases_show_emergency_mode():
         assert t.reaches_master is None
 
 
+def test_a_member_in_emergency_mode_repeats_whom_its_master_follows_and_not_whom_it_follows_itself():
+    """Found by soak seeds 4001630, 4001933 and 4003916: xen01 was said to follow itself, and the promotion refused."""
+    pool = Pool(release=Release.CLASSIC)
+    lab, (one, two) = pool.lab, pool.others
+    stack = lab.hosts[one].toolstack
+    assert stack is not None
+    lab.hosts[two].role = f"slave:{lab.hosts[one].address}"
+    lab.restart_toolstack(two)
+    logins = []
+    for _ in range(8):
+        pool.port.wait(5.0)
+        t = pool.survey().of(two)
+        logins.append(t.detail)
+        assert (t.login, t.follows) == (LoginAnswer.EMERGENCY, None)
+    assert f"HOST_IS_SLAVE [{pool.address(pool.master)}]" in logins
+
+
+def test_a_member_that_follows_itself_says_so():
+    pool = Pool(release=Release.CLASSIC)
+    one = pool.others[0]
+    pool.lab.hosts[one].role = f"slave:{pool.address(one)}"
+    pool.lab.restart_toolstack(one)
+    pool.port.wait(20.0)
+    told = set()
+    for _ in range(4):
+        pool.port.wait(5.0)
+        told.add(pool.survey().of(one).detail)
+    assert told == {"HOST_STILL_BOOTING []", "HOST_ITS_OWN_SLAVE []"}
+
+
 def test_who_is_cut_off_from_us_only_is_silent_while_its_member_still_reaches_it():
     pool = Pool()
     pool.lab.cut("client", pool.master)
