@@ -11,7 +11,7 @@ from reconciler.core.model import Host, PowerState, Ref, Vm
 from reconciler.core.moves import migration
 from reconciler.core.place.problem import Cause, Move, groups_of
 from reconciler.core.place.solve import Solution
-from reconciler.core.placement import Room, barred
+from reconciler.core.placement import Room, barred, need
 from reconciler.core.placing import Framed
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.standing import Stands
@@ -93,7 +93,7 @@ class Carrier:
         vm, wish = self.framed.vms[move.item], self.framed.wishes[move.item]
         source = self.stands.by_ref[self.framed.hosts[move.source].ref]
         target = self.stands.by_ref[self.framed.hosts[move.target].ref]
-        follows = [*self.room.waits_for(vm, target.host.ref), *self._mates(move.item)]
+        follows = [*self.room.waits_for(vm, target.host.ref), *self._mates(move.item), *self.before.get(vm.ref, ())]
         if move.item in self._last:
             follows.append(self._last[move.item])
         if move.beneficiary is not None:
@@ -125,6 +125,7 @@ class Carrier:
     # --- words ----------------------------------------------------------------------------------------------------
 
     def _why(self, move: Move) -> str:
+        """Why a VM is moved, and why there."""
         item, host = self.framed.problem.items[move.item], self.framed.hosts[move.target]
         wish, here = self.framed.wishes[move.item], self.framed.hosts[move.source]
         if move.cause is Cause.ROOM and move.beneficiary is not None:
@@ -147,6 +148,29 @@ class Carrier:
 
     def _name(self, host: Host) -> str:
         return self.stands.by_ref[host.ref].thing.name
+
+
+def choice_words(framed: Framed, vm: Vm, host: Host, room: Room) -> str:
+    """Why this host: as people would say it, with what is true of it at this moment of the plan."""
+    index = framed.index[vm.ref]
+    item, chosen = framed.problem.items[index], framed.hosts.index(host)
+    if item.home == chosen:
+        return "its home"
+    if chosen in item.prefer:
+        return "preferred for it"
+    if item.spread:
+        return f"fewest of group {item.spread}, then most free memory"
+    groups = room.groups
+    if item.together and groups.get((f"together:{item.together}", host.ref)):
+        return f"where the group {item.together} runs"
+    free = {n: room.free.get(framed.hosts[n].ref, 0) for n in framed.problem.open_to[index]}
+    beside = {n for n in free if groups.get((f"apart:{item.apart}", framed.hosts[n].ref))}
+    fit = [n for n, bytes_ in free.items() if bytes_ >= need(vm) and n not in beside]
+    if len(fit) <= 1:
+        return "the only host that can run it"
+    if free[chosen] == max(free[n] for n in fit):
+        return "most free memory"
+    return "so that the others keep their room together"
 
 
 def trouble(framed: Framed, index: int, stands: Stands, wish: VmWish) -> str:

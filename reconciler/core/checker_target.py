@@ -12,7 +12,7 @@ def target_faults(
     vm: Vm, target: Host, wish: VmWish | None, state: PoolState, where: Mapping[Ref, Ref | None], power: PowerState
 ) -> list[str]:
     """Everything but memory that keeps a VM off a host; `where` tells on which host each VM is by now."""
-    why = _storage(vm, target, state, power) + _networks(vm, target, state, where)
+    why = _storage(vm, target, state, power) + _networks(vm, target, state, where, power)
     if vm.needs_hvm and not target.hvm_capable:
         why.append(f"{target.name} can't run HVM guests")
     if target.cpus and vm.vcpus > target.cpus:
@@ -46,7 +46,7 @@ def _storage(vm: Vm, target: Host, state: PoolState, power: PowerState) -> list[
     return why
 
 
-def _networks(vm: Vm, target: Host, state: PoolState, where: Mapping[Ref, Ref | None]) -> list[str]:
+def _networks(vm: Vm, target: Host, state: PoolState, where: Mapping[Ref, Ref | None], power: PowerState) -> list[str]:
     why = []
     for vif in (state.vifs[r] for r in vm.vifs if r in state.vifs):
         network = state.networks.get(vif.network)
@@ -56,13 +56,17 @@ def _networks(vm: Vm, target: Host, state: PoolState, where: Mapping[Ref, Ref | 
         if there:
             if target.ref not in there:
                 why.append(f"{target.name} is not connected to network {network.name}")
-        elif network.other_config.get("assume_network_is_shared") != "true":
+        elif network.managed and network.other_config.get("assume_network_is_shared") != "true":
             users = {
                 where.get(other.vm)
                 for other in state.vifs.values()
                 if other.network == network.ref and other.vm != vm.ref and state.vms[other.vm].is_guest
             } - {None}
-            if users and target.ref not in users:
+            if power is PowerState.RUNNING and target.ref not in users:
+                why.append(
+                    f"it runs on the internal network {network.name}, and no other VM on that is on {target.name}"
+                )
+            elif users and target.ref not in users:
                 why.append(f"other VMs use the internal network {network.name} on another host than {target.name}")
     return why
 

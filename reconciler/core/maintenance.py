@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.draft import Draft, apply_command
+from reconciler.core.leaving import Departure, Way, reasons, way_out
 from reconciler.core.mark import mark_of
 from reconciler.core.model import PoolState, PowerState, Ref, Vm
-from reconciler.core.placement import Choice, Room, choose, drives
+from reconciler.core.place.ask import Solver
+from reconciler.core.place.solve import Solution
+from reconciler.core.placement import Room, bound_by, drives
+from reconciler.core.placing import Leaver
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.select import Selection
 from reconciler.core.standing import Stand, Standing, Stands
-from reconciler.core.wanted import Level, MemberState, PlacementWish, VmWish, Wanted, WantedState
+from reconciler.core.wanted import Level, MemberState, SelectorKind, VmWish, Wanted, WantedState
 from reconciler.core.words import count, names
 
 LEAVING = (Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE)
@@ -90,16 +94,29 @@ class Stuck:
 
 
 def plan_departures(
-    wanted: Wanted, selection: Selection, stands: Stands, state: PoolState, room: Room, draft: Draft
+    wanted: Wanted,
+    selection: Selection,
+    stands: Stands,
+    state: PoolState,
+    room: Room,
+    draft: Draft,
+    solver: Solver | None = None,
 ) -> None:
     """Disable and empty each member in maintenance that answers, or say what keeps each VM there."""
     for one in stands.by_ref.values():
         if one.standing is Standing.MAINTENANCE and in_maintenance(one):
-            _depart(one, wanted, selection, stands, state, room, draft)
+            _depart(one, wanted, selection, stands, state, room, draft, solver)
 
 
 def _depart(
-    one: Stand, wanted: Wanted, selection: Selection, stands: Stands, state: PoolState, room: Room, draft: Draft
+    one: Stand,
+    wanted: Wanted,
+    selection: Selection,
+    stands: Stands,
+    state: PoolState,
+    room: Room,
+    draft: Draft,
+    solver: Solver | None,
 ) -> None:
     guests = [
         vm
@@ -126,7 +143,7 @@ def _depart(
             why = "it is the master, and the office can't be handed over now"
             draft.hold(disable, why, "see the reason there")
         return
-    actions, stuck = _moves(one, guests, wanted, selection, stands, state, room, draft, first)
+    stops, stuck, way = _out(one, guests, wanted, selection, stands, state, room, draft, solver)
     for vm_stuck in stuck:
         wish = selection.wishes.get(vm_stuck.vm.ref)
         draft.unmet.append(
@@ -147,10 +164,15 @@ def _depart(
         draft.keep(one.thing, f"is disabled; {names(s.vm.name for s in stuck)} can't leave it")
     else:
         draft.actions.extend([disable] if one.host.enabled else [])
-        draft.actions.extend(actions)
+        for vm, meant, why in stops:
+            draft.actions.append(_stop(vm, meant, one, why, first))
+            draft.kept[:] = [k for k in draft.kept if k.target != draft.actions[-1].target]
+            room.vacate(vm, one.host.ref, meant.placement, draft.actions[-1].id)
+        before = {vm.ref: first for vm in way.framed.vms}
+        Departure(way.framed, Solution(way.answer), stands, room, draft, before).all_leave(one)
 
 
-def _moves(
+def _out(
     one: Stand,
     guests: Sequence[Vm],
     wanted: Wanted,
@@ -159,53 +181,43 @@ def _moves(
     state: PoolState,
     room: Room,
     draft: Draft,
-    first: tuple[str, ...],
-) -> tuple[list[Action], list[Stuck]]:
-    """What empties the host, and what can't leave it. Takes the room of what moves when all can."""
+    solver: Solver | None,
+) -> tuple[list[tuple[Vm, VmWish, str]], list[Stuck], Way]:
+    """What is stopped, each with why it can't be moved; what can't leave; and the way out of the rest."""
     leaving = {a.target.uuid for a in draft.actions if a.verb in LEAVING}
     unpaused = {a.target.uuid for a in draft.actions if a.verb is Verb.UNPAUSE}
-    ready = [h for h in stands.ready if h.ref != one.host.ref]
-    trial = replace(room, free=dict(room.free), groups=dict(room.groups), networks=dict(room.networks))
-    trial.promised = dict(room.promised)
-    actions: list[Action] = []
+    trial = room.copy()
+    stops: list[tuple[Vm, VmWish, str]] = []
     stuck: list[Stuck] = []
-    going: list[tuple[Vm, PlacementWish]] = []
+    going: list[Leaver] = []
     for vm in guests:
         if vm.uuid in leaving:
             continue
         wish = selection.wishes.get(vm.ref)
         if vm.uuid in unpaused:
             told = "it is paused, and XAPI moves running VMs only; this plan unpauses it"
-            stuck.append(Stuck(vm, told, apply_command(wanted)))
+            found: Stuck | None = Stuck(vm, told, apply_command(wanted))
+        else:
+            found = tie(vm, wish, one, state)
+        if found is None:
+            meant = wish or VmWish(SelectorKind.UUID, vm.uuid)
+            stoppable = meant.placement.stop_for_maintenance and meant.state is WantedState.RUNNING
+            going.append(Leaver(vm, meant, home_of(vm, wish, stands), stoppable))
             continue
-        if found := tie(vm, wish, one):
-            if wish is not None and wish.placement.stop_for_maintenance and found.remedy == _STOPPABLE:
-                actions.append(_stop(vm, wish, one, found.why, first))
-            else:
-                stuck.append(_told(found, vm))
-            continue
-        placement = wish.placement if wish else PlacementWish()
-        trial.vacate(vm, one.host.ref, placement, "")
-        going.append((vm, placement))
-    taken: list[tuple[Vm, Ref, PlacementWish]] = []
-    for vm, placement in sorted(going, key=lambda g: (-g[0].memory_dynamic_min, g[0].name, g[0].uuid)):
-        wish = selection.wishes.get(vm.ref)
-        choice = choose(vm, ready, trial, placement, home_of(vm, wish, stands))
-        if choice.host is not None:
-            waits = room.waits_for(vm, choice.host.ref)
-            trial.take(vm, choice.host.ref, placement)
-            taken.append((vm, choice.host.ref, placement))
-            actions.append(_move(vm, one, stands.by_ref[choice.host.ref], choice, (*first, *waits)))
-            continue
-        found = _homeless(vm, one, choice, stands, state)
-        if wish is not None and wish.placement.stop_for_maintenance and wish.state is WantedState.RUNNING:
-            actions.append(_stop(vm, wish, one, found.why, first))
+        trial.vacate(vm, one.host.ref, wish.placement if wish else None, "")
+        if wish is not None and wish.placement.stop_for_maintenance and found.remedy == _STOPPABLE:
+            stops.append((vm, wish, found.why))
         else:
             stuck.append(_told(found, vm))
-    if not stuck:
-        for vm, host, placement in taken:
-            room.take(vm, host, placement)
-    return actions, sorted(stuck, key=lambda s: (s.vm.name, s.vm.uuid))
+    way = way_out(wanted, selection, stands, trial, one, going, draft, solver)
+    ready = [h for h in stands.ready if h.ref != one.host.ref]
+    for goer in (*way.stopped, *way.stuck):
+        found = _homeless(goer.vm, one, reasons(way, goer, one, ready, trial), stands, state)
+        if goer.stoppable:
+            stops.append((goer.vm, goer.wish, found.why))
+        else:
+            stuck.append(_told(found, goer.vm))
+    return stops, sorted(stuck, key=lambda s: (s.vm.name, s.vm.uuid)), way
 
 
 _STOPPABLE = "stop it for the maintenance"
@@ -222,7 +234,7 @@ def _told(stuck: Stuck, vm: Vm) -> Stuck:
     return replace(stuck, remedy=remedy)
 
 
-def tie(vm: Vm, wish: VmWish | None, one: Stand) -> Stuck | None:
+def tie(vm: Vm, wish: VmWish | None, one: Stand, state: PoolState) -> Stuck | None:
     """What ties a VM to where it runs, whatever the other hosts are; in the order in which XAPI would refuse."""
     host = one.thing.name
     move = f"xe vm-migrate uuid={vm.uuid} host=HOST live=true"
@@ -247,10 +259,13 @@ def tie(vm: Vm, wish: VmWish | None, one: Stand) -> Stuck | None:
     if not vm.migratable:
         why = "XAPI does not let it be moved; most often its guest tools are missing or do not run"
         return Stuck(vm, why, _STOPPABLE)
+    if network := bound_by(vm, state):
+        why = f"it uses the internal network {network}, and XAPI moves it only to where another VM runs that does"
+        return Stuck(vm, why, _STOPPABLE)
     return None
 
 
-def _homeless(vm: Vm, one: Stand, choice: Choice, stands: Stands, state: PoolState) -> Stuck:
+def _homeless(vm: Vm, one: Stand, obstacles: Sequence[tuple[str, str]], stands: Stands, state: PoolState) -> Stuck:
     """Why no ready host can take a VM."""
     host = one.thing.name
     for drive in drives(vm, state):
@@ -267,27 +282,14 @@ def _homeless(vm: Vm, one: Stand, choice: Choice, stands: Stands, state: PoolSta
             why = f"the CD {drive.what} is in its drive, and {sr.name} is {where}"
             return Stuck(vm, why, f"xe vm-cd-eject uuid={vm.uuid}")
         return Stuck(vm, f"its disk {drive.what} is on {sr.name}, {where}", _STOPPABLE)
-    if not choice.obstacles:
+    if not obstacles:
         return Stuck(vm, "no other host is ready to take VMs", "bring one back")
-    told = "; ".join(f"{name} {why}" for name, why in choice.obstacles[:4])
-    if len(choice.obstacles) > 4:
-        told += f"; and {count(len(choice.obstacles) - 4, 'more host')} can't either"
-    short = all("free and" in why for _, why in choice.obstacles)
+    told = "; ".join(f"{name} {why}" for name, why in obstacles[:4])
+    if len(obstacles) > 4:
+        told += f"; and {count(len(obstacles) - 4, 'more host')} can't either"
+    short = all("free and" in why for _, why in obstacles)
     remedy = "stop something, or bring a host back" if short else "change what it needs, or bring a host back"
     return Stuck(vm, told, f"{remedy}; or let it be stopped: placement: {{stopForMaintenance: true}} in its entry")
-
-
-def _move(vm: Vm, one: Stand, to: Stand, choice: Choice, follows: tuple[str, ...]) -> Action:
-    return Action(
-        Verb.MIGRATE,
-        Thing("vm", vm.name, vm.uuid),
-        f"{one.thing.name} goes into maintenance; {to.thing.name}: {choice.why}",
-        before=f"Running on {one.thing.name}",
-        after=f"Running on {to.thing.name}",
-        to=to.thing,
-        source=one.thing,
-        follows=follows,
-    )
 
 
 def _stop(vm: Vm, wish: VmWish, one: Stand, why: str, follows: tuple[str, ...]) -> Action:

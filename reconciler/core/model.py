@@ -181,13 +181,14 @@ class Vif:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A pool-wide network; without PIFs it is internal to each host."""
+    """A pool-wide network; without PIFs it is internal to each host, unless XAPI does not manage it."""
 
     ref: Ref
     uuid: str
     name: str
     bridge: str = ""
     other_config: Mapping[str, str] = field(default_factory=dict)
+    managed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +254,16 @@ class PoolState:
         found: dict[Ref, set[Ref]] = {}
         for pif in self.pifs.values():
             found.setdefault(pif.network, set()).add(pif.host)
+        return {net: frozenset(hosts) for net, hosts in found.items()}
+
+    @cached_property
+    def network_users(self) -> Mapping[Ref, frozenset[Ref]]:
+        """Hosts on which VMs run that have an interface on the network, whether it is plugged or not."""
+        found: dict[Ref, set[Ref]] = {}
+        for vm in self.vms.values():
+            if vm.power_state is PowerState.RUNNING and vm.resident_on is not None:
+                for vif in (self.vifs[ref] for ref in vm.vifs if ref in self.vifs):
+                    found.setdefault(vif.network, set()).add(vm.resident_on)
         return {net: frozenset(hosts) for net, hosts in found.items()}
 
     @cached_property

@@ -81,6 +81,10 @@ class Room:
             waits.append(action)
         return tuple(waits)
 
+    def copy(self) -> Room:
+        """The same room, to try something in."""
+        return Room(self.state, dict(self.free), dict(self.groups), dict(self.networks), dict(self.promised))
+
     @classmethod
     def of(cls, state: PoolState, placements: Mapping[Ref, PlacementWish]) -> Room:
         """The room in the pool as it is; `placements` by VM ref, for the groups."""
@@ -138,16 +142,37 @@ def internal_networks(vm: Vm, state: PoolState) -> Iterable[Ref]:
         if (
             network is not None
             and not state.network_hosts.get(network.ref)
+            and network.managed
             and network.other_config.get("assume_network_is_shared") != "true"
         ):
             yield network.ref
+
+
+def anchored(vm: Vm, host: Host, state: PoolState) -> str:
+    """The internal network that keeps a running VM off a host, by name; "" if none does.
+
+    XAPI counts the VM itself among those that use the network (xapi_network_attach_helpers.ml:
+    assert_can_see_named_networks), so it moves one to no host but where another runs that uses it, too.
+    """
+    if vm.power_state is not PowerState.RUNNING:
+        return ""
+    for network in internal_networks(vm, state):
+        if host.ref not in state.network_users.get(network, frozenset()):
+            return state.name_of(network)
+    return ""
+
+
+def bound_by(vm: Vm, state: PoolState) -> str:
+    """The internal network, by name, that keeps a running VM on its host, whichever others there are; "" if none."""
+    found = [anchored(vm, host, state) for host in state.hosts.values() if host.ref != vm.resident_on]
+    return found[0] if found and all(found) else ""
 
 
 def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
     """Why a VM can't be started on, or moved to, a living host; "" if it can. Names, not refs; the first test that
     fails, in XAPI's order, and after them the manifest's hard wishes."""
     state = room.state
-    for network in internal_networks(vm, state):
+    for network in internal_networks(vm, state) if vm.power_state is not PowerState.RUNNING else ():
         if room.networks.get(network, host.ref) != host.ref:
             internal = (
                 f"is not where other VMs use the internal network {state.name_of(network)} "
@@ -192,6 +217,8 @@ def _unreachable(vm: Vm, host: Host, state: PoolState) -> str:
         where = state.network_hosts.get(vif.network, frozenset())
         if where and host.ref not in where:
             return f"is not connected to network {state.name_of(vif.network)}"
+    if network := anchored(vm, host, state):
+        return f"runs no VM on the internal network {network}, and XAPI moves it only to where one does"
     return ""
 
 
@@ -252,44 +279,3 @@ def _group_obstacle(host: Host, room: Room, placement: PlacementWish) -> str:
 def listed(host: Host, wished: Sequence[str]) -> bool:
     """A list of the manifest names the host."""
     return host.name in wished or host.uuid in wished
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A host and why it, or None and why each of the others is not possible (host name, reason)."""
-
-    host: Host | None
-    why: str
-    obstacles: tuple[tuple[str, str], ...] = ()
-
-
-def choose(vm: Vm, hosts: Sequence[Host], room: Room, placement: PlacementWish, home: Ref | None) -> Choice:
-    """The best of `hosts` for a start: home, then preferred hosts, then the emptiest of its spread group, then the
-    host with most room left. Ties fall by name, so that the same input gives the same plan."""
-    fit, obstacles = [], []
-    for host in hosts:
-        reason = obstacle(vm, host, room, placement)
-        if reason:
-            obstacles.append((host.name, reason))
-        else:
-            fit.append(host)
-    if not fit:
-        return Choice(None, "", tuple(sorted(obstacles)))
-
-    def rank(host: Host) -> tuple[int, int, int, int, str, str]:
-        preferred = next((i for i, p in enumerate(placement.prefer) if p in (host.name, host.uuid)), 99)
-        crowd = room.groups.get((f"spread:{placement.spread}", host.ref), 0) if placement.spread else 0
-        return (host.ref != home, preferred, crowd, -room.free.get(host.ref, 0), host.name, host.uuid)
-
-    best = min(fit, key=rank)
-    if best.ref == home:
-        why = "its home"
-    elif placement.prefer and listed(best, placement.prefer):
-        why = "preferred for it"
-    elif placement.spread:
-        why = f"fewest of group {placement.spread}, then most free memory"
-    elif len(fit) == 1:
-        why = "the only host that can run it"
-    else:
-        why = "most free memory"
-    return Choice(best, why, tuple(sorted(obstacles)))

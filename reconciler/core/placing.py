@@ -5,8 +5,7 @@ Only VMs that the manifest names are ever moved or stopped; everything else take
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,11 +13,12 @@ from reconciler.core.draft import Draft
 from reconciler.core.model import Host, PowerState, Ref, Vm
 from reconciler.core.moves import immovable
 from reconciler.core.place.problem import NOWHERE, Item, Problem, Spot, groups_of
+from reconciler.core.place.world import World
 from reconciler.core.placement import Room, barred, drives, held, internal_networks, lasting_obstacle, need
 from reconciler.core.plan import Verb
 from reconciler.core.select import Selection
 from reconciler.core.standing import Standing, Stands
-from reconciler.core.wanted import Level, PlacementWish, VmWish, Wanted, WantedState
+from reconciler.core.wanted import Level, PlacementWish, Priority, VmWish, Wanted, WantedState
 
 _GOING = (Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE)
 _LOST = (Standing.DEAD, Standing.SILENT, Standing.SUSPECT)
@@ -37,6 +37,16 @@ class Candidate:
     only: Ref | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """A VM that is to leave the host where it runs; `stoppable`: it may be shut down where it can't."""
+
+    vm: Vm
+    wish: VmWish
+    home: Ref | None
+    stoppable: bool = False
+
+
 @dataclass(frozen=True)
 class Framed:
     """A problem with what its indexes mean."""
@@ -50,6 +60,12 @@ class Framed:
     def index(self) -> Mapping[Ref, int]:
         """The item of each VM."""
         return {vm.ref: number for number, vm in enumerate(self.vms)}
+
+
+def as_found(vm: Vm) -> Vm:
+    """A VM that is to be started, as XAPI finds it then: one recorded as running on a lost host is halted."""
+    stale = vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
+    return replace(vm, power_state=PowerState.HALTED) if stale else vm
 
 
 def frame(
@@ -71,6 +87,25 @@ def frame(
     return _Frame(wanted, selection, stands, room, draft, frozenset(resting)).framed(starts, running=running)
 
 
+def frame_leaving(
+    wanted: Wanted,
+    selection: Selection,
+    stands: Stands,
+    room: Room,
+    leavers: Sequence[Leaver],
+    source: Ref,
+    draft: Draft,
+    *,
+    others: bool,
+) -> Framed:
+    """The problem of emptying a host: `leavers` go from there to ready hosts, first those that can't be stopped.
+
+    With `others` VMs that run elsewhere may make room for them; what does not please these now is no reason to move
+    them, for that was tried before.
+    """
+    return _Frame(wanted, selection, stands, room, draft, frozenset(), source).leaving(leavers, others=others)
+
+
 @dataclass
 class _Frame:
     wanted: Wanted
@@ -79,6 +114,8 @@ class _Frame:
     room: Room
     draft: Draft
     resting: frozenset[str]
+    emptied: Ref = ""
+    """The host that is to be empty: nothing is placed on it."""
     hosts: tuple[Host, ...] = ()
     index: dict[Ref, int] = field(default_factory=dict)
     named: dict[str, int] = field(default_factory=dict)
@@ -88,12 +125,15 @@ class _Frame:
     lost: int = 0
     """Hosts that are down or not heard: the reserve is there for them, and soft wishes wait until they are back."""
     _can: dict[tuple[object, ...], frozenset[int]] = field(default_factory=dict)
-    _used: Counter[Ref] | None = None
     _may: dict[tuple[tuple[str, ...], tuple[str, ...]], frozenset[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ready = {h.ref for h in self.stands.ready}
-        self.hosts = tuple(s.host for s in self.stands.by_ref.values() if s.host.ref in ready or s.standing in SOURCES)
+        self.hosts = tuple(
+            s.host
+            for ref, s in self.stands.by_ref.items()
+            if ref in ready or s.standing in SOURCES or ref == self.emptied
+        )
         self.index = {host.ref: number for number, host in enumerate(self.hosts)}
         self.lost = sum(s.standing in _LOST for s in self.stands.by_ref.values())
         buried = {a.target.uuid for a in self.draft.actions if a.verb is Verb.DECLARE_DEAD}
@@ -106,7 +146,6 @@ class _Frame:
         self.open = tuple(number for number, host in enumerate(self.hosts) if host.ref in ready)
 
     def framed(self, starts: Sequence[Candidate], *, running: bool) -> Framed:
-        going = {a.target.uuid for a in self.draft.actions if a.verb in _GOING}
         starting = {one.vm.ref for one in starts}
         items: list[Item] = []
         vms: list[Vm] = []
@@ -115,15 +154,44 @@ class _Frame:
             items.append(self._start(one))
             vms.append(one.vm)
             wishes.append(one.wish)
-        networks = {n for one in starts for n in internal_networks(one.vm, self.room.state)}
-        for ref, wish in self.selection.wishes.items() if running else ():
-            vm = self.room.state.vms[ref]
-            if ref in starting or vm.uuid in going or vm.resident_on not in self.index:
-                continue
-            if vm.power_state is PowerState.RUNNING and wish.state in (WantedState.RUNNING, WantedState.AS_IS):
-                items.append(self._running(vm, wish, networks))
+        for vm, wish in self._runs() if running else ():
+            if vm.ref not in starting:
+                items.append(self._running(vm, wish))
                 vms.append(vm)
                 wishes.append(wish)
+        return self._framed(items, vms, wishes)
+
+    def leaving(self, leavers: Sequence[Leaver], *, others: bool) -> Framed:
+        """See `frame_leaving`."""
+        here = self.index[self.emptied]
+        pairs = [(self._leaver(one, here), one) for one in sorted(leavers, key=lambda g: (g.vm.name, g.vm.uuid))]
+        items = [item for item, _ in pairs]
+        vms, wishes = [one.vm for _, one in pairs], [one.wish for _, one in pairs]
+        known = {vm.ref for vm in vms}
+        for vm, wish in self._runs() if others else ():
+            if vm.ref not in known and vm.resident_on != self.emptied:
+                items.append(self._running(vm, wish))
+                vms.append(vm)
+                wishes.append(wish)
+        framed = self._framed(items, vms, wishes)
+        before = World(framed.problem)
+        quiet = tuple(
+            item if index < len(pairs) or before.content(index) else replace(item, movable=False, yields=False)
+            for index, item in enumerate(framed.problem.items)
+        )
+        return replace(framed, problem=replace(framed.problem, items=quiet))
+
+    def _runs(self) -> Iterator[tuple[Vm, VmWish]]:
+        """Declared VMs that run on a host of the problem, and go on running there so far."""
+        going = {a.target.uuid for a in self.draft.actions if a.verb in _GOING}
+        for ref, wish in self.selection.wishes.items():
+            vm = self.room.state.vms[ref]
+            if vm.uuid in going or vm.resident_on not in self.index:
+                continue
+            if vm.power_state is PowerState.RUNNING and wish.state in (WantedState.RUNNING, WantedState.AS_IS):
+                yield vm, wish
+
+    def _framed(self, items: Sequence[Item], vms: Sequence[Vm], wishes: Sequence[VmWish]) -> Framed:
         spots = tuple(Spot(h.uuid, h.name, self.room.free.get(h.ref, 0)) for h in self.hosts)
         problem = Problem(spots, tuple(items), max(0, self.wanted.policy.reserve - self.lost), self._others(items))
         return Framed(problem, self.hosts, tuple(vms), tuple(wishes))
@@ -153,22 +221,33 @@ class _Frame:
 
     def _start(self, one: Candidate) -> Item:
         vm, wish = one.vm, one.wish
-        stale = vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
-        as_found = replace(vm, power_state=PowerState.HALTED) if stale else vm
-        item = self._item(as_found, wish)
+        item = self._item(as_found(vm), wish)
         can = item.can if one.only is None else item.can & {self.index.get(one.only, -1)}
         return replace(item, home=self.index.get(one.home or ""), can=can)
 
-    def _running(self, vm: Vm, wish: VmWish, networks: Collection[Ref]) -> Item:
+    def _leaver(self, one: Leaver, here: int) -> Item:
+        """One that must leave; who may be stopped comes last, the least important of these at the very end."""
+        item = self._item(one.vm, one.wish)
+        return replace(
+            item,
+            priority=int(one.wish.priority) if one.stoppable else int(Priority.CRITICAL) + 1,
+            order=0,
+            here=here,
+            held=held(one.vm),
+            can=item.can & item.may - {here},
+            may=item.may - {here},
+            movable=True,
+            home=self.index.get(one.home or ""),
+        )
+
+    def _running(self, vm: Vm, wish: VmWish) -> Item:
         here = self.index[vm.resident_on or ""]
         item = self._item(vm, wish)
-        tied = tuple(internal_networks(vm, self.room.state))
-        alone = all(n not in networks and self._users(n) <= 1 for n in tied)
         allowed = wish.max_level is None or wish.max_level >= Level.MOVE
-        movable = alone and allowed and not immovable(vm) and self.hosts[here].live
+        movable = allowed and not immovable(vm) and self.hosts[here].live and (not item.ties or bool(item.can - {here}))
         declared = self.stands.by_member.get(wish.home or "")
         policy = self.wanted.policy
-        yields = movable and wish.state is WantedState.RUNNING
+        yields = movable and wish.state is WantedState.RUNNING and not item.ties
         return replace(
             item,
             here=here,
@@ -181,18 +260,6 @@ class _Frame:
             shed=yields_to_shed(vm, wish, self.wanted),
             restart=wish.state is WantedState.RUNNING,
         )
-
-    def _users(self, network: Ref) -> int:
-        """Running VMs that use an internal network."""
-        if self._used is None:
-            state = self.room.state
-            self._used = Counter(
-                network
-                for vm in state.vms.values()
-                if vm.power_state is PowerState.RUNNING
-                for network in internal_networks(vm, state)
-            )
-        return self._used[network]
 
     def _item(self, vm: Vm, wish: VmWish) -> Item:
         placement = wish.placement

@@ -113,8 +113,8 @@ def plan_restore(
     for ref, wish in selection.wishes.items():
         plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
     room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft, resting, solver)
-    plan_departures(wanted, selection, then, state, room, draft)
-    plan_returns(selection, then, state, room, back, draft)
+    plan_departures(wanted, selection, then, state, room, draft, solver)
+    plan_returns(wanted, selection, then, state, room, back, draft, solver)
     wait_for_enabling(draft)
     order_stops(selection, state, draft)
     if not relieved:

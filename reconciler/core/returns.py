@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reconciler.core.carry import Carrier
 from reconciler.core.draft import Draft
 from reconciler.core.maintenance import LEAVING, home_of, in_maintenance, tie
 from reconciler.core.mark import Mark, mark_of
-from reconciler.core.model import Host, PoolState, PowerState, Vm
-from reconciler.core.placement import Room, drives, obstacle
+from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
+from reconciler.core.place.ask import Solver
+from reconciler.core.place.home import homeward
+from reconciler.core.place.problem import Answer, Move
+from reconciler.core.place.solve import Solution, place
+from reconciler.core.placement import Room, barred, drives, lasting_obstacle, obstacle
+from reconciler.core.placing import Framed, frame
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.select import Selection
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import VmWish, Wanted, WantedState
-from reconciler.core.words import utc
+from reconciler.core.words import names, utc
 
 
 def returning(wanted: Wanted, stands: Stands, draft: Draft) -> tuple[Stands, tuple[Stand, ...]]:
@@ -60,56 +66,113 @@ def _of_a_roll(one: Stand, mark: Mark, wanted: Wanted, draft: Draft) -> None:
 
 
 def plan_returns(
-    selection: Selection, stands: Stands, state: PoolState, room: Room, back: Sequence[Stand], draft: Draft
+    wanted: Wanted,
+    selection: Selection,
+    stands: Stands,
+    state: PoolState,
+    room: Room,
+    back: Sequence[Stand],
+    draft: Draft,
+    solver: Solver | None = None,
 ) -> None:
-    """Bring the VMs whose home came back there again, and end its maintenance after the last of them.
-
-    The hosts were empty, so whatever fits goes in any order; what does not fit stays where it runs, and is told.
-    """
+    """Bring the VMs whose home came back there again, in a feasible order, and end its maintenance after the last of
+    them. What finds no room there stays where it runs, and is told; nothing else moves for it."""
+    if not back:
+        return
+    framed = frame(wanted, selection, stands, room, (), draft)
+    away: dict[Ref, list[str]] = {}
+    goals = _goals(framed, selection, stands, state, back, draft, away)
+    moves = homeward(framed.problem, goals, lambda problem: place(problem, solver))
+    enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
+    before = {framed.vms[i].ref: _known(enables, framed.hosts[host]) for i, host in goals.items()}
+    empty = room.copy()
+    came = Homecoming(framed, Solution(Answer(moves)), stands, room, draft, before).come()
+    for index in sorted(set(goals) - {move.item for move in moves}):
+        vm, host, placement = framed.vms[index], framed.hosts[goals[index]], framed.wishes[index].placement
+        why = obstacle(vm, host, empty, placement)
+        if not why:
+            then = obstacle(vm, host, room, placement)
+            why = f"{then}, with the others home" if then else "takes it in no order of moves that was found"
+        _not_home(draft, vm, stands, f"{stands.by_ref[host.ref].thing.name} {why}")
+        away.setdefault(host.ref, []).append(vm.name)
     for one in back:
-        enable = tuple(a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST and a.target == one.thing)
-        moves = []
-        for ref, wish in selection.wishes.items():
-            vm = state.vms[ref]
-            source = stands.by_ref.get(vm.resident_on or "")
-            if wish.state is not WantedState.RUNNING or vm.power_state is not PowerState.RUNNING or source is None:
-                continue
-            if home_of(vm, wish, stands) != one.host.ref or source.host.ref == one.host.ref or not source.answers:
-                continue
-            thing = Thing("vm", vm.name, vm.uuid)
-            tied = tie(vm, wish, source)
-            why = tied.why if tied else obstacle(vm, one.host, room, wish.placement)
-            if why:
-                told = why if tied else f"{one.thing.name} {why}"
-                _replace_kept(draft, thing, f"runs on {source.thing.name} and can't be brought home: {told}")
-                continue
-            if any(a.target == thing and a.verb in LEAVING for a in draft.actions):
-                continue
-            room.take(vm, one.host.ref, wish.placement)
-            _replace_kept(draft, thing, "")
-            moves.append(
-                Action(
-                    Verb.MIGRATE,
-                    thing,
-                    f"{one.thing.name} is back from maintenance, and is its home",
-                    before=f"Running on {source.thing.name}",
-                    after=f"Running on {one.thing.name}",
-                    to=one.thing,
-                    source=source.thing,
-                    follows=enable,
-                )
-            )
-        draft.actions.extend(moves)
+        stay = sorted(away.get(one.host.ref, ()))
+        home = f"its VMs are home, but for {names(stay)} (--verbose says why)" if stay else "its VMs are home"
         draft.actions.append(
             Action(
                 Verb.END_MAINTENANCE,
                 one.thing,
-                "its VMs are home; xenrec's mark is removed, so that it is a host like any other again",
+                f"{home}; xenrec's mark is removed, so that it is a host like any other again",
                 before="marked as in maintenance",
                 after="not marked",
-                follows=(*enable, *(m.id for m in moves)),
+                follows=(
+                    *_known(enables, one.host),
+                    *(a for i, a in came.items() if framed.hosts[goals[i]] == one.host),
+                ),
             )
         )
+
+
+def _known(enables: Mapping[str, str], host: Host) -> tuple[str, ...]:
+    return (enables[host.uuid],) if host.uuid in enables else ()
+
+
+def _goals(
+    framed: Framed,
+    selection: Selection,
+    stands: Stands,
+    state: PoolState,
+    back: Sequence[Stand],
+    draft: Draft,
+    away: dict[Ref, list[str]],
+) -> dict[int, int]:
+    """Item -> the host that came back and is its home. A VM that can't go there, whatever room there is, is told, and
+    its name added to those that stay away from that host."""
+    homes = {one.host.ref: one for one in back}
+    leaving = {a.target.uuid for a in draft.actions if a.verb in LEAVING}
+    goals = {}
+    for ref, wish in selection.wishes.items():
+        vm = state.vms[ref]
+        source, home = stands.by_ref.get(vm.resident_on or ""), home_of(vm, wish, stands)
+        if wish.state is not WantedState.RUNNING or vm.power_state is not PowerState.RUNNING or vm.uuid in leaving:
+            continue
+        if source is None or home not in homes or source.host.ref == home or not source.answers:
+            continue
+        one = homes[home]
+        tied = tie(vm, wish, source, state)
+        never = lasting_obstacle(vm, one.host, state) or barred(one.host, wish.placement)
+        index = framed.index.get(ref)
+        why = tied.why if tied else f"{one.thing.name} {never}" if never else ""
+        if not why and index is None:
+            why = f"{source.thing.name} is {source.standing}"
+        if why or index is None:
+            _not_home(draft, vm, stands, why)
+            away.setdefault(one.host.ref, []).append(vm.name)
+        else:
+            goals[index] = framed.hosts.index(one.host)
+    return goals
+
+
+class Homecoming(Carrier):
+    """Turns the way home into actions of the draft."""
+
+    def come(self) -> Mapping[int, str]:
+        """Add the moves; item -> the id of the one that brings it home."""
+        self.make_room()
+        return self._last
+
+    def _why(self, move: Move) -> str:
+        last = [m for m in self.solution.answer.moves if m.item == move.item][-1]
+        if move != last:
+            home = self._name(self.framed.hosts[last.target])
+            return f"on its way to {home}, its home, which others must leave first"
+        return f"{self._name(self.framed.hosts[move.target])} is back from maintenance, and is its home"
+
+
+def _not_home(draft: Draft, vm: Vm, stands: Stands, why: str) -> None:
+    thing, source = Thing("vm", vm.name, vm.uuid), stands.by_ref[vm.resident_on or ""]
+    draft.kept[:] = [k for k in draft.kept if k.target != thing]
+    draft.keep(thing, f"runs on {source.thing.name} and can't be brought home: {why}")
 
 
 def wait_for_enabling(draft: Draft) -> None:
@@ -119,13 +182,6 @@ def wait_for_enabling(draft: Draft) -> None:
     for number, action in enumerate(draft.actions):
         if action.verb in arriving and action.to is not None and (first := enables.get(action.to.uuid)):
             draft.actions[number] = replace(action, follows=tuple(dict.fromkeys((*action.follows, first))))
-
-
-def _replace_kept(draft: Draft, thing: Thing, why: str) -> None:
-    """What was said of an object that is left alone is said anew, or not at all."""
-    draft.kept[:] = [k for k in draft.kept if k.target != thing]
-    if why:
-        draft.keep(thing, why)
 
 
 def stopped_for(vm: Vm, wish: VmWish, stands: Stands, state: PoolState) -> Stand | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.carry import Carrier, trouble
+from reconciler.core.carry import Carrier, choice_words, trouble
 from reconciler.core.clash import Clashes
 from reconciler.core.draft import Draft
 from reconciler.core.model import Host, PoolState, Ref, Vm
@@ -16,8 +16,8 @@ from reconciler.core.place.greedy import Greedy
 from reconciler.core.place.problem import Answer
 from reconciler.core.place.reserve import Loss
 from reconciler.core.place.solve import Solution, solve
-from reconciler.core.placement import Room, barred, drives, lasting_obstacle, need, obstacle
-from reconciler.core.placing import Candidate, Framed, frame
+from reconciler.core.placement import Room, barred, bound_by, drives, lasting_obstacle, need, obstacle
+from reconciler.core.placing import Candidate, Framed, as_found, frame
 from reconciler.core.plan import Action, Thing, Unmet
 from reconciler.core.select import Selection
 from reconciler.core.standing import Stands
@@ -50,7 +50,9 @@ class Places:
         framed, solution = self._solved(starts)
         self._carrier = Carrier(framed, solution, self.stands, self.room, self.draft, self.before)
         self._carrier.make_room()
-        made = self._carrier.start(lambda vm, host, waits: make(vm, host, self._why(framed, vm, host), waits))
+        made = self._carrier.start(
+            lambda vm, host, waits: make(vm, host, choice_words(framed, vm, host, self.room), waits)
+        )
         self._tell(framed, solution, {one.vm.ref: one.only for one in starts})
         return made
 
@@ -69,28 +71,6 @@ class Places:
         if self._carrier is not None:
             self._carrier.rebalance()
 
-    def _why(self, framed: Framed, vm: Vm, host: Host) -> str:
-        """Why this host: as people would say it, with what is true of it at this moment of the plan."""
-        index = framed.index[vm.ref]
-        item, chosen = framed.problem.items[index], framed.hosts.index(host)
-        if item.home == chosen:
-            return "its home"
-        if chosen in item.prefer:
-            return "preferred for it"
-        if item.spread:
-            return f"fewest of group {item.spread}, then most free memory"
-        groups = self.room.groups
-        if item.together and groups.get((f"together:{item.together}", host.ref)):
-            return f"where the group {item.together} runs"
-        free = {n: self.room.free.get(framed.hosts[n].ref, 0) for n in framed.problem.open_to[index]}
-        beside = {n for n in free if groups.get((f"apart:{item.apart}", framed.hosts[n].ref))}
-        fit = [n for n, bytes_ in free.items() if bytes_ >= need(vm) and n not in beside]
-        if len(fit) <= 1:
-            return "the only host that can run it"
-        if free[chosen] == max(free[n] for n in fit):
-            return "most free memory"
-        return "so that the others keep their room together"
-
     # --- what can't be had ----------------------------------------------------------------------------------------
 
     def _tell(self, framed: Framed, solution: Solution, only: Mapping[Ref, Ref | None]) -> None:
@@ -99,7 +79,7 @@ class Places:
         for index in solution.answer.unplaced:
             vm, wish = framed.vms[index], framed.wishes[index]
             hosts = [h for h in self.stands.ready if only[vm.ref] in (None, h.ref)]
-            told = [(h.name, reason) for h in hosts if (reason := obstacle(vm, h, self.room, wish.placement))]
+            told = [(h.name, reason) for h in hosts if (reason := obstacle(as_found(vm), h, self.room, wish.placement))]
             thing = Thing("vm", vm.name, vm.uuid)
             if clashes is not None and (why := clashes.why(index)):
                 self.draft.unmet.append(
@@ -136,11 +116,14 @@ class Places:
         remedy = "change its placement, stop something, or bring a host back"
         others = [h for h in self.stands.ready if h.ref != vm.resident_on]
         told = [f"{h.name} {reason}" for h in others if (reason := self._bar(vm, h, wish))]
-        if clashes is not None and (clash := clashes.why(index)):
+        fixed = immovable(vm) or bound_by(vm, self.room.state)
+        if not fixed and clashes is not None and (clash := clashes.why(index)):
             thing, place = Thing("vm", vm.name, vm.uuid), str(wish.place or "")
             return Unmet(thing, "placement", f"{wrong}; {clash}", clashes.remedy(index), place)
         if reason := immovable(vm):
             why, remedy = f"it {reason}", "mend that, or change its placement"
+        elif network := bound_by(vm, self.room.state):
+            why, remedy = f"it uses the internal network {network}, off which XAPI moves no running VM", "stop it first"
         elif wish.max_level is not None and wish.max_level < Level.MOVE:
             why, remedy = f"its entry allows {wish.max_level.word} at most", "raise maxLevel in its entry"
         elif len(told) == len(others):

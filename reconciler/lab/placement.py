@@ -115,20 +115,20 @@ def _assert_sees_networks(db: Database, vm_ref: str, vm: Record, host: str, reco
         network = db.find("network", vif["network"]) if vif is not None else None
         if vif is None or network is None:
             continue
-        pif = here.get(vif["network"])
+        network_ref = vif["network"]
+        pif = here.get(network_ref)
         if pif is not None:
             continue
         if network["PIFs"]:
-            raise Failure("VM_REQUIRES_NETWORK", vm_ref, vif["network"])
-        if network["other_config"].get("assume_network_is_shared") == "true":
+            raise Failure("VM_REQUIRES_NETWORK", vm_ref, network_ref)
+        if network["other_config"].get("assume_network_is_shared") == "true" or not network["managed"]:
             continue
-        for other_ref in network["VIFs"]:
-            other_vif = db.find("VIF", other_ref)
-            if other_vif is None or not other_vif["currently_attached"] or other_vif["VM"] == vm_ref:
-                continue
-            other = db.find("VM", other_vif["VM"])
-            if other is not None and other["resident_on"] not in (NULL, host):
-                raise Failure("VM_REQUIRES_NETWORK", vm_ref, vif["network"])
+        # Every running VM with an interface on it counts, plugged or not, and a VM that is to migrate counts itself
+        # (xapi_network_attach_helpers.ml:assert_can_see_named_networks): it goes only to where another runs.
+        users = [db.find("VM", vif["VM"]) for ref in network["VIFs"] if (vif := db.find("VIF", ref)) is not None]
+        pinned = {user["resident_on"] for user in users if user is not None and user["power_state"] == "Running"}
+        if pinned and host not in pinned:
+            raise Failure("VM_REQUIRES_NETWORK", vm_ref, network_ref)
 
 
 def fits(db: Database, vm_ref: str, host: str, *, memory: bool = True) -> bool:

@@ -234,6 +234,7 @@ def _network(r: Record) -> Network:
         name=r.text("name_label"),
         bridge=r.text("bridge"),
         other_config=r.mapping("other_config"),
+        managed=r.flag("managed", default=True),
     )
 
 

@@ -11,7 +11,7 @@ from reconciler.core.mark import MARK, Mark, mark_of
 from reconciler.core.model import PoolState, PowerState
 from reconciler.core.plan import Action, Plan, Stage, Status, Thing, Verb
 from reconciler.core.planner import make_plan
-from reconciler.core.wanted import Failback, Level, MasterWish, MemberState, PlacementWish, VmWish, Wanted
+from reconciler.core.wanted import Failback, Level, MasterWish, MemberState, PlacementWish, Policy, VmWish, Wanted
 from tests.core.build import GIB, NOW, PoolBuilder, certificate, survey, uuid, verbs, wanted, wish
 
 OURS = {MARK: Mark("run-1", NOW - 60).text}
@@ -244,6 +244,47 @@ def test_what_may_be_stopped_is_and_stays_so_until_the_host_is_back() -> None:
     assert enable.id in start.follows
     assert move.follows == (enable.id,)
     assert end.follows == (enable.id, move.id)
+
+
+def test_an_internal_network_keeps_running_vms_on_its_host() -> None:
+    """XAPI counts the VM that migrates among those that use the network, so it goes only to where another runs
+    (xapi_network_attach_helpers.ml:assert_can_see_named_networks)."""
+    pool = two_vms(networks=("lan",))
+    pool.network("lan", [])
+    made = plan(resting(wanted(*BOTH), "xen02"), pool)
+    assert made.actions == ()
+    told = "it uses the internal network lan, and XAPI moves it only to where another VM runs that does"
+    assert stays(made, "web1")[0] == told
+    entry = wish("web1", placement=PlacementWish(require=("xen03",)))
+    made = plan(wanted(entry), pool)
+    assert made.actions == ()
+    assert "it uses the internal network lan, off which XAPI moves no running VM" in made.unmet[0].why
+    pool.vm("web3", on="xen03", networks=("lan",))
+    assert "migrate web1 -> xen03" in verbs(plan(resting(wanted(*BOTH, wish("web3")), "xen02"), pool))
+    pool = two_vms(networks=("lan",))
+    pool.network("lan", [])
+    pool.networks["lan"] = replace(pool.networks["lan"], managed=False)
+    assert "migrate web1 -> xen03" in verbs(plan(resting(wanted(*BOTH), "xen02"), pool))
+
+
+def test_a_vm_elsewhere_makes_room_for_one_that_leaves() -> None:
+    pool = PoolBuilder(memory=16 * GIB)
+    pool.vm("db01", on="xen02", memory=12 * GIB)
+    pool.vm("web1", on="xen01", memory=6 * GIB)
+    pool.vm("web3", on="xen03", memory=7 * GIB)
+    entries = (wish("db01"), wish("web1"), wish("web3"))
+    made = plan(resting(wanted(*entries), "xen02"), pool)
+    assert verbs(made) == ["disable-host xen02", "migrate web1 -> xen03", "migrate db01 -> xen01"]
+    disable, room, leave = made.actions
+    assert room.why == ("it makes room on xen01 for db01, for xen02 goes into maintenance; xen03 has room for it")
+    assert room.follows == (disable.id,)
+    assert leave.follows == (room.id, disable.id)
+    assert leave.why == "xen02 goes into maintenance; xen01: the only host that can run it"
+    made = plan(resting(wanted(entries[0], wish("web1", "as-is"), wish("web3", "as-is")), "xen02"), pool)
+    assert made.actions == ()  # what is not declared running makes room for nobody
+    held = replace(wanted(*entries), policy=Policy(attended=Level.METADATA))
+    made = plan(resting(held, "xen02"), pool)
+    assert made.actions == ()
 
 
 def test_a_vm_that_stops_anyway_is_not_moved() -> None:
