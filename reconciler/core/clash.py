@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.core.conflict import Clause, Kind, about, conflict
 from reconciler.core.model import PoolState, Vm
 from reconciler.core.moves import immovable
-from reconciler.core.placement import lasting_obstacle, listed
+from reconciler.core.placement import bound_by, lasting_obstacle, listed
 from reconciler.core.placing import Framed
 from reconciler.core.standing import Stands
 from reconciler.core.wanted import PlacementWish
@@ -50,7 +50,10 @@ class Clashes:
             return []
         found = []
         if item.here is not None and not item.movable:
-            stays = f"{vm.name} {immovable(vm)}" if immovable(vm) else f"{vm.name} may not be moved"
+            why = immovable(vm) or "may not be moved"
+            if not immovable(vm) and (network := bound_by(vm, self.state)):
+                why = f"uses the internal network {network}, off which XAPI moves no running VM"
+            stays = f"{vm.name} {why}"
             found.append(Clause(vm.uuid, Kind.HOSTS, stays, frozenset({self._name(item.here)} & self.hosts)))
         elif not item.can >= self.open:
             can = frozenset(self._name(n) for n in item.can & self.open)

@@ -116,8 +116,7 @@ class Places:
         remedy = "change its placement, stop something, or bring a host back"
         others = [h for h in self.stands.ready if h.ref != vm.resident_on]
         told = [f"{h.name} {reason}" for h in others if (reason := self._bar(vm, h, wish))]
-        fixed = immovable(vm) or bound_by(vm, self.room.state)
-        if not fixed and clashes is not None and (clash := clashes.why(index)):
+        if clashes is not None and (clash := clashes.why(index)):
             thing, place = Thing("vm", vm.name, vm.uuid), str(wish.place or "")
             return Unmet(thing, "placement", f"{wrong}; {clash}", clashes.remedy(index), place)
         if reason := immovable(vm):

@@ -258,7 +258,7 @@ def test_an_internal_network_keeps_running_vms_on_its_host() -> None:
     entry = wish("web1", placement=PlacementWish(require=("xen03",)))
     made = plan(wanted(entry), pool)
     assert made.actions == ()
-    assert "it uses the internal network lan, off which XAPI moves no running VM" in made.unmet[0].why
+    assert "web1 uses the internal network lan, off which XAPI moves no running VM" in made.unmet[0].why
     pool.vm("web3", on="xen03", networks=("lan",))
     assert "migrate web1 -> xen03" in verbs(plan(resting(wanted(*BOTH, wish("web3")), "xen02"), pool))
     pool = two_vms(networks=("lan",))
