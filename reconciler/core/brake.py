@@ -44,24 +44,31 @@ def storm_brake(wanted: Wanted, survey: Survey, members: Iterable[Judged]) -> tu
     resting, dead = off_on_purpose(wanted, survey), attested(members)
     told = (("in maintenance and silent", resting), ("attested dead", dead))
     parts = [f"{names(who)}, {what}, {'is' if len(who) == 1 else 'are'} not counted" for what, who in told if who]
-    left_out = f" ({'; '.join(parts)})" if parts else ""
-    refused = [t for t in survey.testimonies if t.login is LoginAnswer.REFUSED and t.name not in resting]
-    if refused:
-        guess = f"the toolstack of {names(t.name for t in refused)} is down or restarting"
-        remedy = f"wait a minute; if it stays down: {restart_command(refused[0])}"
-    else:
-        guess = "it may be this machine that is cut off"
-        silent = [t for t in survey.testimonies if not t.answers and t.name not in {*resting, *dead}]
-        remedy = "look from another network"
-        if reach := [t.name for t in survey.testimonies if t.reaches_master]:
-            guess = f"{names(reach)} still {'reaches' if len(reach) == 1 else 'reach'} the master: it is this machine"
-            guess += " that is cut off"
-        elif silent:
-            powered = all(t.bmc is BmcPower.ON for t in silent)
-            case = "they hang, power them off by hand, and" if powered else "they are dead,"
-            one = next((t for t in silent if t.bmc is not BmcPower.ON), silent[0])
-            remedy += f"; if {case} say so of each: {attest_command(wanted, one.name)}"
+    aside = f" ({'; '.join(parts)})" if parts else ""
+    guess, remedy = _guess(wanted, survey, {*resting, *dead})
     return (
         f"only {up} of {counted} members answer and policy.brake.minHealthy is "
-        f"{wanted.policy.brake.min_healthy:.0%}{left_out}: {guess}"
+        f"{wanted.policy.brake.min_healthy:.0%}{aside}: {guess}"
     ), remedy
+
+
+def _guess(wanted: Wanted, survey: Survey, left_out: set[str]) -> tuple[str, str]:
+    """What the silence most likely is, and what to do."""
+    quiet = [t for t in survey.testimonies if not t.answers and t.name not in left_out]
+    gone = [t for t in quiet if t.login is LoginAnswer.SILENT and t.bmc is not BmcPower.ON]
+    if refused := [t for t in quiet if t.login is LoginAnswer.REFUSED]:
+        remedy = f"wait a minute; if it stays down: {restart_command(refused[0])}"
+        if gone:
+            remedy = (
+                f"wait a minute, but a host that booted without its master answers nobody; if {gone[0].name} is dead, "
+                f"say so: {attest_command(wanted, gone[0].name)}"
+            )
+        return f"the toolstack of {names(t.name for t in refused)} is down or restarting", remedy
+    remedy = "look from another network"
+    if reach := [t.name for t in survey.testimonies if t.reaches_master]:
+        still = f"{names(reach)} still {'reaches' if len(reach) == 1 else 'reach'} the master"
+        return f"{still}: it is this machine that is cut off", remedy
+    if quiet:
+        case = "they are dead," if gone else "they hang, power them off by hand, and"
+        remedy += f"; if {case} say so of each: {attest_command(wanted, (gone or quiet)[0].name)}"
+    return "it may be this machine that is cut off", remedy

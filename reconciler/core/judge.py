@@ -66,7 +66,8 @@ def judge_member(
     acting master know of it. Neither changes a verdict: silence never adds up to dead.
     """
     held = [c for c in certificates if c.covers(host=member.name, address=member.address, uuid=uuid, now=now)]
-    certificate = max(held, key=lambda c: c.expires_at) if held else None
+    # A person's word goes before a fence agent's: it needs no BMC that answers, and it counts for the brake.
+    certificate = max(held, key=lambda c: (c.kind is CertificateKind.ATTESTED, c.expires_at)) if held else None
     life = _sign_of_life(t)
     if t.answers:
         resting = "; in maintenance" if member.state is MemberState.MAINTENANCE else ""

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ def make_lab(request: dict[str, Any], secret: str, others: dict[str, tuple[str, 
             random_seed=request["seed"],
             first_address=request["address"],
         )
+        # A pool of its own each time: what runs remember of the last lab (proofs, promotions) is not told of this one
+        for record in seed.tables["pool"].values():
+            record["uuid"] = str(uuid.uuid4())
     timing = Timing.fast() if request.get("fast") else Timing()
     # The real network and the real processor take their own time.
     timing = replace(timing, latency=0.0, call=0.0)

@@ -324,6 +324,14 @@ def test_who_is_attested_dead_is_left_out_of_the_brakes_count(kind: CertificateK
     assert f" {'xen04' if held else 'xen02'} --dead" in remedy
 
 
+def test_a_host_that_boots_without_its_master_is_waited_for_only_a_minute() -> None:
+    for gone, then in (("silent off", "xenrec attest pool.yaml xen01 --dead"), ("silent on", "xe-toolstack-restart")):
+        seen = survey({"xen01": gone, "xen02": "refused"})
+        why, remedy = storm_brake(wanted(), seen, ())
+        assert why.endswith(": the toolstack of xen02 is down or restarting")
+        assert then in remedy, gone
+
+
 def test_who_still_hears_the_master_shows_that_we_are_cut_off() -> None:
     seen = survey({"xen01": "silent on", "xen02": "silent on", "xen03": "reaches xen01"})
     why, remedy = storm_brake(wanted(), seen, ())
@@ -337,3 +345,11 @@ def test_a_word_that_a_sign_of_life_voids_counts_for_nothing() -> None:
         seen = survey({"xen03": "silent", "xen04": alive}, hosts=4)
         judged = diagnose(w, seen, (replace(certificate("xen04"), kind=CertificateKind.ATTESTED),), now=NOW).members
         assert storm_brake(w, seen, judged)[0].startswith("only 2 of 4 members answer"), alive
+
+
+def test_a_persons_word_goes_before_an_agents_that_holds_longer() -> None:
+    fenced = replace(certificate("xen03"), kind=CertificateKind.FENCED, expires_at=NOW + 7200)
+    word = replace(certificate("xen03"), kind=CertificateKind.ATTESTED, expires_at=NOW + 60)
+    judged = diagnose(wanted(), survey({"xen03": "silent off"}), (fenced, word), now=NOW).of("xen03")
+    assert judged is not None
+    assert judged.certificate == word

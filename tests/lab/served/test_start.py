@@ -13,6 +13,7 @@ import typer
 
 from reconciler.cli.lab_common import account_roles
 from reconciler.lab.__main__ import accounts, explain, make_lab, password
+from reconciler.lab.picture import describe
 from reconciler.lab.served_port import bind, choose_port
 from reconciler.lab.timing import Release, Timing
 from reconciler.lab.tls import identity
@@ -43,6 +44,12 @@ def test_the_same_seed_gives_the_same_pool_and_another_seed_another() -> None:
     first, again, other = (make_lab({**REQUEST, "seed": seed}, "secret") for seed in (7, 7, 8))
     assert [host.uuid for host in first.hosts.values()] == [host.uuid for host in again.hosts.values()]
     assert [host.uuid for host in first.hosts.values()] != [host.uuid for host in other.hosts.values()]
+
+
+def test_each_lab_is_a_pool_of_its_own() -> None:
+    """What a run remembers of a pool (proofs, promotions) goes by its uuid."""
+    first, again = (describe(make_lab(REQUEST, "secret"))["pool"]["uuid"] for _ in range(2))
+    assert first != again
 
 
 @pytest.mark.parametrize("file", sorted(POOLS.glob("*.json")) or [None], ids=lambda f: f.stem if f else "none")
