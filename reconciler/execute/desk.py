@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from reconciler.core.port import Fault, FaultKind, Json, Session, Sessions, Tasks, TransportFault, XapiFailure
 from reconciler.core.words import address_host
 from reconciler.execute.needs import TasksFor
 from reconciler.execute.shape import checked
 
+T = TypeVar("T")
 NULL = frozenset({"OpaqueRef:NULL", ""})
 """Both mean no object on the wire (sheet §7.1)."""
 UNHEARD = ("NOT_SENT", "SESSION_INVALID")
@@ -36,6 +38,16 @@ class LostReply(Exception):
 
     def __str__(self) -> str:
         return f"the reply to {self.method} was lost ({self.fault})"
+
+
+def heard(once: Callable[[], T]) -> T:
+    """Look and send, by `once`; where the call was surely not executed, look and send once more (I7)."""
+    try:
+        return once()
+    except XapiFailure as failure:
+        if failure.code not in UNHEARD:
+            raise
+    return once()
 
 
 class Desk:
@@ -110,40 +122,28 @@ class Desk:
                 self._session_trouble(failure, attempt)
         raise AssertionError("unreachable")
 
-    def write(self, method: str, *params: Json, deadline: float | None = None, resend: bool = True) -> Json:
-        """A call that changes something: at most once with effect. Raises LostReply when that cannot be known.
+    def write(self, method: str, *params: Json, deadline: float | None = None) -> Json:
+        """A call that changes something: sent once. Raises LostReply when its effect cannot be known.
 
-        SESSION_INVALID, and a call that did not get out, come before any effect: it is sent again after a new login.
-        With `resend` false they are raised then (the latter as NOT_SENT, ours), for the precondition must be read
-        again (I7).
+        SESSION_INVALID, and NOT_SENT (ours, not XAPI's), come before any effect. They are raised after a new login: the
+        master restarted or was out of reach for a while, so the precondition must be read again (I7, `heard`).
         """
-        for attempt in (1, 2):
-            try:
-                told = self.session().call(method, *params, deadline=deadline or self._deadline)
-                return checked(method, told)
-            except TransportFault as fault:
-                self._lost(method, fault, attempt)
-                if not resend:
-                    raise XapiFailure("NOT_SENT", str(fault)) from fault
-            except XapiFailure as failure:
-                self._not_executed(failure, attempt)
-                if not resend:
-                    raise
-        raise AssertionError("unreachable")
+        return self._once(method, lambda: self.session().call(method, *params, deadline=deadline or self._deadline))
 
     def submit(self, method: str, *params: Json) -> str:
-        """Submit `Async.<method>` and return its task. Raises as `write`.
+        """Submit `Async.<method>` and return its task. Raises as `write`."""
+        return str(self._once(method, lambda: self.tasks().submit(method, *params, deadline=self._deadline)))
 
-        SESSION_INVALID, and NOT_SENT (ours, not XAPI's), are raised after a new login: the master restarted or was out
-        of reach for a while, so the precondition must be read again (I7).
-        """
+    def _once(self, method: str, send: Callable[[], Json]) -> Json:
         try:
-            return self.tasks().submit(method, *params, deadline=self._deadline)
+            return checked(method, send())
         except TransportFault as fault:
-            self._lost(method, fault, 1)
+            if fault.sent:
+                raise LostReply(method, fault) from fault
+            self._again_unsent()
             raise XapiFailure("NOT_SENT", str(fault)) from fault
         except XapiFailure as failure:
-            self._not_executed(failure, 1)
+            self._not_executed(failure)
             raise
 
     def record(self, cls: str, uuid: str) -> tuple[str, dict[str, Json]]:
@@ -161,15 +161,6 @@ class Desk:
             raise MasterLost(f"the pool record of {self.name} could not be found", deposed=True)
         return self.pool_ref
 
-    def _lost(self, method: str, fault: TransportFault, attempt: int) -> None:
-        if fault.sent:
-            raise LostReply(method, fault) from fault
-        if attempt == 2:
-            lost = MasterLost(f"{self.name} {_silence(fault)}")
-            lost.unsent = True
-            raise lost from fault
-        self._again_unsent()
-
     def _again_unsent(self) -> None:
         """Log in again where the call in hand was surely not executed."""
         try:
@@ -178,10 +169,10 @@ class Desk:
             lost.unsent = True
             raise
 
-    def _not_executed(self, failure: XapiFailure, attempt: int) -> None:
+    def _not_executed(self, failure: XapiFailure) -> None:
         """As _session_trouble, for a call that writes: a refusal comes before any effect."""
         try:
-            self._session_trouble(failure, attempt)
+            self._session_trouble(failure, 1)
         except MasterLost as lost:
             lost.unsent = True
             raise

@@ -68,7 +68,7 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
     bench.intend(action, DESIGNATE, before, host=target.name)
     bench.say(action, f"handing the office from {bench.name_at(before)} to {target.name}")
     try:
-        desk.write(DESIGNATE, ref, deadline=300.0, resend=False)
+        desk.write(DESIGNATE, ref, deadline=300.0)
         bench.reply(action, DESIGNATE, "accepted")
         bench.milestone(action, f"{target.name} accepted to take over")
     except LostReply as lost:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from reconciler.core.lease import LIFETIME, RENEW_BELOW, Lease, leases, make, next_generation, rival
 from reconciler.core.port import Port, XapiFailure
 from reconciler.execute.bench import CannotRecord
-from reconciler.execute.desk import NULL, Desk, LostReply, MasterLost
+from reconciler.execute.desk import NULL, UNHEARD, Desk, LostReply, MasterLost, heard
 
 ADD = "pool.add_to_other_config"
 REMOVE = "pool.remove_from_other_config"
@@ -109,18 +109,8 @@ class PoolLease:
         now = _servertime(desk, began)
         since = self._since if self._since is not None else now
         for _ in range(TRIES):
-            found = self._read(desk)
-            self._judge(found, now)
-            wanted = make(
-                next_generation(found),
-                machine=self._machine,
-                run=self._run,
-                by=self._by,
-                pid=self._pid,
-                since=since,
-                now=now,
-            )
-            if self._add(desk, wanted):
+            wanted = heard(lambda: self._try(desk, since, now))
+            if wanted is not None:
                 break
         else:
             raise LeaseLost("the pool's lease could not be taken: others take and leave it all the time")
@@ -141,6 +131,21 @@ class PoolLease:
             old = lease.expires is not None and (lease.machine == self._machine or not lease.live(now))
             if old and lease != wanted:
                 self._remove(desk, lease)
+
+    def _try(self, desk: Desk, since: float, now: float) -> Lease | None:
+        """Look who has it, and add the next key, once; None when somebody was faster."""
+        found = self._read(desk)
+        self._judge(found, now)
+        wanted = make(
+            next_generation(found),
+            machine=self._machine,
+            run=self._run,
+            by=self._by,
+            pid=self._pid,
+            since=since,
+            now=now,
+        )
+        return wanted if self._add(desk, wanted) else None
 
     def _judge(self, found: tuple[Lease, ...] | list[Lease], now: float) -> None:
         """Raise LeaseLost unless the lease in hand, if any, still stands, and no other live one does.
@@ -169,7 +174,7 @@ class PoolLease:
     def _remove(self, desk: Desk, lease: Lease) -> None:
         """Remove a key; XAPI says nothing when it is gone already, so a lost answer is no trouble either."""
         with suppress(LostReply):
-            desk.write(REMOVE, desk.pool_ref, lease.key)
+            _remove(desk, lease)
 
     def _read(self, desk: Desk) -> tuple[Lease, ...]:
         return read_leases(desk)
@@ -192,8 +197,19 @@ def remove_leases(desk: Desk) -> tuple[Lease, ...]:
     """Remove every lease, whosever it is: those removed. Raises as Desk.write."""
     found = read_leases(desk)
     for lease in found:
-        desk.write(REMOVE, desk.pool_ref, lease.key)
+        _remove(desk, lease)
     return found
+
+
+def _remove(desk: Desk, lease: Lease) -> None:
+    """Remove that lease. Where the call was not executed it is looked up first: the key may be another's by now."""
+    try:
+        desk.write(REMOVE, desk.pool_ref, lease.key)
+    except XapiFailure as failure:
+        if failure.code not in UNHEARD:
+            raise
+        if lease in read_leases(desk):
+            desk.write(REMOVE, desk.pool_ref, lease.key)
 
 
 def _servertime(desk: Desk, ours: float) -> float:

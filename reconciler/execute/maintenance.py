@@ -9,7 +9,7 @@ from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, XapiFailure
 from reconciler.core.wanted import MemberState
 from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
-from reconciler.execute.desk import UNHEARD, LostReply
+from reconciler.execute.desk import LostReply, heard
 from reconciler.execute.faults import Turn
 
 ADD, REMOVE = "host.add_to_other_config", "host.remove_from_other_config"
@@ -57,20 +57,18 @@ def disable(bench: Bench, action: Action) -> Done:
     """Mark the host, then disable it. Newer releases take auto_enable=false and keep it disabled over restarts of its
     toolstack and machine; others (24.16 among them, recording 10) enable it at the next, and the next run disables it
     again. A parameter too many is refused before any effect (sheet §7.1)."""
-    outcome = _disable(bench, action)
-    if isinstance(outcome, XapiFailure):
-        outcome = _disable(bench, action)  # after a new login, and a new look (I7)
-    if isinstance(outcome, XapiFailure):
-        told = bench.explain(outcome)
-        return failed(action, told.sentence, told.remedy)
-    return outcome
-
-
-def _disable(bench: Bench, action: Action) -> Done | XapiFailure:
-    """Look, mark and disable, once; the failure where the call surely had no effect and another look may be taken."""
     member = bench.member_of(action.target)
     if member is None or member.state is not MemberState.MAINTENANCE:
         return refused(action, f"{action.target.name} is not declared in maintenance", "plan again")
+    try:
+        return heard(lambda: _disable(bench, action))
+    except XapiFailure as failure:
+        told = bench.explain(failure)
+        return failed(action, told.sentence, told.remedy)
+
+
+def _disable(bench: Bench, action: Action) -> Done:
+    """Look, mark and disable, once. Raises XAPI's refusal."""
     seen = _read(bench, action)
     if isinstance(seen, Done):
         return seen
@@ -93,22 +91,19 @@ def _disable(bench: Bench, action: Action) -> Done | XapiFailure:
     bench.intend(action, DISABLE, desk.address)
     try:
         try:
-            desk.write(DISABLE, seen.ref, False, resend=False)
+            desk.write(DISABLE, seen.ref, False)
         except XapiFailure as failure:
             if failure.code != "MESSAGE_PARAMETER_COUNT_MISMATCH":
                 raise
             lasts = False
-            desk.write(DISABLE, seen.ref, resend=False)
+            desk.write(DISABLE, seen.ref)
         bench.reply(action, DISABLE, "accepted")
     except LostReply as lost:
         bench.reply(action, DISABLE, "no reply")
         return _observed(bench, action, str(lost), enabled=False)
     except XapiFailure as failure:
         bench.reply(action, DISABLE, failure.code)
-        if failure.code in UNHEARD:
-            return failure
-        told = bench.explain(failure)
-        return failed(action, told.sentence, told.remedy)
+        raise
     return _observed(
         bench,
         action,
@@ -138,7 +133,7 @@ def enable(bench: Bench, action: Action) -> Steps:
         desk = bench.desk()
         bench.intend(action, ENABLE, desk.address)
         try:
-            desk.write(ENABLE, seen.ref, resend=False)
+            desk.write(ENABLE, seen.ref)
             bench.reply(action, ENABLE, "accepted")
             return _observed(bench, action, "", enabled=True)
         except LostReply as lost:
@@ -154,6 +149,11 @@ def enable(bench: Bench, action: Action) -> Steps:
 
 def end(bench: Bench, action: Action) -> Done:
     """Remove the mark: the maintenance is over."""
+    return heard(lambda: _end(bench, action))
+
+
+def _end(bench: Bench, action: Action) -> Done:
+    """Look and remove it, once. Raises XAPI's refusal."""
     seen = _read(bench, action)
     if isinstance(seen, Done):
         return seen

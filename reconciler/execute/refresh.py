@@ -10,7 +10,7 @@ from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, XapiFailure
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, done, failed, refused, unknown
-from reconciler.execute.desk import UNHEARD, LostReply
+from reconciler.execute.desk import UNHEARD, LostReply, heard
 from reconciler.execute.look import look_quickly
 from reconciler.execute.seats import Office, office
 
@@ -27,17 +27,16 @@ def refresh(bench: Bench, action: Action) -> Done:
     threadext.ml:thread_iter). So an error that names a host which is down says nothing against those that answer:
     their copies count as refreshed, and as assumed. Any other error proves nothing, and no copy counts.
     """
-    outcome = _refresh(bench, action)
-    if isinstance(outcome, XapiFailure):
-        outcome = _refresh(bench, action)  # after a new login, and a new look (I7)
-    if isinstance(outcome, XapiFailure):
-        told = bench.explain(outcome)
-        return failed(action, f"{told.sentence}; no copy counts as refreshed", told.remedy)
-    return outcome
+    try:
+        return heard(lambda: _refresh(bench, action))
+    except XapiFailure as failure:
+        if failure.code not in UNHEARD:
+            raise
+        return _vain(bench, action, failure, bench.port.now())
 
 
-def _refresh(bench: Bench, action: Action) -> Done | XapiFailure:
-    """Look and refresh, once; the failure where the call surely had no effect and may be tried after another look."""
+def _refresh(bench: Bench, action: Action) -> Done:
+    """Look and refresh, once. Raises XAPI's refusal where the call was surely not executed."""
     desk = bench.desk()
     if desk.pool().get("ha_enabled"):
         return refused(action, "XAPI's own HA is on: it keeps the database on the heartbeat disk")
@@ -56,14 +55,14 @@ def _refresh(bench: Bench, action: Action) -> Done | XapiFailure:
     if waits := [h for h in others.values() if h.get("uuid") in gone and now.is_live(h)]:
         bench.say(action, f"the master waits up to 2.5 min for {_names(waits)}; the others have their copies at once")
     try:
-        desk.write(SYNC, deadline=DEADLINE, resend=False)
+        desk.write(SYNC, deadline=DEADLINE)
     except LostReply as lost:
         bench.reply(action, SYNC, "no reply")
         return unknown(action, f"{lost}; no copy counts as refreshed", "run again: a refresh may be repeated")
     except XapiFailure as failure:
         bench.reply(action, SYNC, failure.code)
         if failure.code in UNHEARD:
-            return failure
+            raise
         return _in_part(bench, action, failure, now, others, at)
     bench.reply(action, SYNC, "accepted")
     _remember(bench, others.values(), at, assumed=False)
@@ -79,14 +78,11 @@ def _in_part(
     at: float,
 ) -> Done:
     """It failed: for a host that was down before, or for another reason."""
-    told = bench.explain(failure)
     named = others.get(failure.params[0]) if failure.params else None
     dead = _dead(bench, now)
     up = [h for h in others.values() if now.is_live(h) and h.get("uuid") not in dead]
     if failure.code not in DOWN or named is None or named in up or not up:
-        with bench.recording("the refresh that failed"):
-            bench.store.refresh_failed(at)
-        return failed(action, f"{told.sentence}; no copy counts as refreshed", told.remedy)
+        return _vain(bench, action, failure, at)
     _remember(bench, up, at, assumed=True)
     down = [h for h in others.values() if h not in up]
     verb = "is" if len(down) == 1 else "are"
@@ -95,6 +91,14 @@ def _in_part(
         f"{_names(down)} {verb} down, and XAPI says no more than that; {_names(up)}, which "
         f"{'answers' if len(up) == 1 else 'answer'}, should have a copy of now",
     )
+
+
+def _vain(bench: Bench, action: Action, failure: XapiFailure, at: float) -> Done:
+    """It failed, and no copy is known to be fresher."""
+    with bench.recording("the refresh that failed"):
+        bench.store.refresh_failed(at)
+    told = bench.explain(failure)
+    return failed(action, f"{told.sentence}; no copy counts as refreshed", told.remedy)
 
 
 def _dead(bench: Bench, now: Office) -> set[str]:

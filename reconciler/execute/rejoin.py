@@ -230,7 +230,7 @@ def _send(bench: Bench, action: Action, expected: Sequence[Member], astray: Sequ
     else:
         bench.say(action, f"telling every member to follow {master}, which enables {master} itself")
     try:
-        refs = [str(r) for r in desk.write(RECOVER, deadline=deadline, resend=False)]
+        refs = [str(r) for r in desk.write(RECOVER, deadline=deadline)]
     except LostReply as lost:
         bench.reply(action, RECOVER, "no reply")
         bench.say(action, f"{lost}: watching the members")

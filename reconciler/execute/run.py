@@ -19,7 +19,7 @@ from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
 from reconciler.execute.bury import declare_dead
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
 from reconciler.execute.crowd import Crowd
-from reconciler.execute.desk import LostReply, MasterLost
+from reconciler.execute.desk import UNHEARD, LostReply, MasterLost, heard
 from reconciler.execute.follow import follow
 from reconciler.execute.lease import LeaseBusy
 from reconciler.execute.needs import Fencer, Journal, KillsNow, Progress, ReadPool, Store, SurveyAgain, TasksFor
@@ -179,7 +179,7 @@ class Executor:
         try:
             desk = bench.desk()
             uuid = str(desk.pool().get("uuid", ""))
-            desk.write("message.create", "XENREC_APPLIED", priority, "Pool", uuid, text)
+            heard(lambda: desk.write("message.create", "XENREC_APPLIED", priority, "Pool", uuid, text))
         except (MasterLost, LostReply, XapiFailure) as trouble:
             bench.say(None, f"no message could be left in the pool: {trouble}")
             return False
@@ -208,13 +208,14 @@ class Executor:
         except LostReply as lost:
             self.stopped = f"the pool's lease could not be taken: {lost}"
         except XapiFailure as failure:
-            if failure.code != "SESSION_INVALID":
+            if failure.code not in UNHEARD:
                 raise
-            # Refused before any effect, twice in a row with a login between: its toolstack restarts, or ends sessions.
+            # Not executed, twice in a row with a login between: its toolstack restarts, or ends sessions.
             name = self._bench.name_at(self._bench.master or "")
-            self.stopped = (
-                f"the pool's lease could not be taken: {name} ended our session, and the next one at once; run again"
-            )
+            how = "ended our session, and the next one at once"
+            if failure.code != "SESSION_INVALID":
+                how = "accepts logins, but the call did not reach it, twice"
+            self.stopped = f"the pool's lease could not be taken: {name} {how}; run again"
 
     # --- beginning ---------------------------------------------------------------------------------------------
 

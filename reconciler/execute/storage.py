@@ -7,7 +7,7 @@ from collections.abc import Callable
 from reconciler.core.plan import Action, Done, Thing, Verb
 from reconciler.core.port import XapiFailure
 from reconciler.execute.bench import Bench, already, done, failed, refused, unknown
-from reconciler.execute.desk import UNHEARD, LostReply
+from reconciler.execute.desk import LostReply, heard
 
 _SETTERS = {
     Verb.SET_DEFAULT_SR: ("pool", "default_SR", "pool.set_default_SR", "SR"),
@@ -22,17 +22,15 @@ def set_field(bench: Bench, action: Action) -> Done:
     if action.to is None or not action.to.uuid:
         return refused(action, f"the plan does not say which {to_class} by uuid", "plan again")
     read = _reader(bench, cls, action.target)
-    outcome = _set(bench, action, read)
-    if isinstance(outcome, XapiFailure) and outcome.code in UNHEARD:
-        outcome = _set(bench, action, read)  # after a new login, and a new look
-    if isinstance(outcome, XapiFailure):
-        told = bench.explain(outcome)
+    try:
+        return heard(lambda: _set(bench, action, read))
+    except XapiFailure as failure:
+        told = bench.explain(failure)
         return failed(action, told.sentence, told.remedy)
-    return outcome
 
 
-def _set(bench: Bench, action: Action, read: Callable[[], tuple[str, dict[str, object]]]) -> Done | XapiFailure:
-    """Look and set, once; XAPI's refusal if that is what came of it."""
+def _set(bench: Bench, action: Action, read: Callable[[], tuple[str, dict[str, object]]]) -> Done:
+    """Look and set, once. Raises XAPI's refusal."""
     cls, field, method, to_class = _SETTERS[action.verb]
     assert action.to is not None
     desk = bench.desk()
@@ -45,14 +43,14 @@ def _set(bench: Bench, action: Action, read: Callable[[], tuple[str, dict[str, o
     bench.intend(action, method, desk.address, to=action.to.name, to_uuid=action.to.uuid)
     lost = ""
     try:
-        desk.write(method, ref, wished, resend=False)
+        desk.write(method, ref, wished)
         bench.reply(action, method, "accepted")
     except LostReply as reply:
         bench.reply(action, method, "no reply")
         lost = str(reply)
     except XapiFailure as failure:
         bench.reply(action, method, failure.code)
-        return failure
+        raise
     if read()[1].get(field) == wished:
         return done(action, f"{field} is {action.to.name}")
     if lost:

@@ -20,6 +20,7 @@ UNSETTLED = ("tests/core/test_unsettled.py", *DEFAULT)
 MOVING = ("tests/execute/test_migrate.py",)
 UPKEEP = ("tests/execute/test_second_looks.py", "tests/pipeline/test_maintenance.py")
 BURYING = ("tests/execute/test_second_looks.py", "tests/execute/test_on_lab.py")
+HEARD = ("tests/pipeline/test_heard.py",)
 FENCING = ("tests/fencing/test_fence.py",)
 
 
@@ -73,6 +74,7 @@ WATCHING = "reconciler/execute/watching.py"
 VMS = "reconciler/execute/vms.py"
 EBURY = "reconciler/execute/bury.py"
 HANDOVER = "reconciler/execute/handover.py"
+ELEASE = "reconciler/execute/lease.py"
 DESK = "reconciler/execute/desk.py"
 MAINTENANCE = "reconciler/execute/maintenance.py"
 SECOND = "    if others:\n        return _second_master(bench, prover, action, others)\n"
@@ -386,35 +388,22 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I3",
         DESK,
-        "        if fault.sent:\n            raise LostReply",
-        "        if False:\n            raise LostReply",
+        "            if fault.sent:\n                raise LostReply",
+        "            if False:\n                raise LostReply",
     ),
     Guard(
         "I7",
         DESK,
-        '            raise XapiFailure("NOT_SENT", str(fault)) from fault\n        except',
-        "            return self.tasks().submit(method, *params, deadline=self._deadline)\n        except",
+        '            raise XapiFailure("NOT_SENT", str(fault)) from fault',
+        "            return checked(method, send())",
+        HEARD,
     ),
     Guard(
         "I7",
         DESK,
-        "                if not resend:\n                    raise XapiFailure",
-        "                if False:\n                    raise XapiFailure",
-    ),
-    Guard("I7", DESK, "                if not resend:\n                    raise\n", ""),
-    Guard(
-        "I7",
-        "reconciler/execute/storage.py",
-        "desk.write(method, ref, wished, resend=False)",
-        "desk.write(method, ref, wished)",
-    ),
-    *(
-        Guard("I7", f"reconciler/execute/{file}.py", f"{call}, resend=False)", f"{call})", UPKEEP)
-        for file, call in (
-            ("maintenance", "desk.write(DISABLE, seen.ref, False"),
-            ("maintenance", "desk.write(ENABLE, seen.ref"),
-            ("refresh", "desk.write(SYNC, deadline=DEADLINE"),
-        )
+        "            self._not_executed(failure)\n            raise",
+        "            self._not_executed(failure)\n            return checked(method, send())",
+        HEARD,
     ),
     _off(
         "I1",
@@ -422,9 +411,7 @@ GUARDS: tuple[Guard, ...] = (
         "elif t.login is LoginAnswer.SLAVE and t.is_emergency and not t.reaches_master",
         ("tests/survey",),
     ),
-    Guard(
-        "I7", REJOIN, "desk.write(RECOVER, deadline=deadline, resend=False)", "desk.write(RECOVER, deadline=deadline)"
-    ),
+    Guard("I5", ELEASE, "        if lease in read_leases(desk):", "        if True:", HEARD),
     Guard(
         "I7",
         REJOIN,
