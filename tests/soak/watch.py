@@ -157,10 +157,11 @@ class Watch:
                 acts[name] = self.number
 
     def share(self) -> float:
-        """Share of the declared members that answer us, those left out that are silent in maintenance."""
+        """Share of the declared members that answer us; who is silent in maintenance or sworn off is left out."""
         resting = {m.name for m in self.wanted.members if m.state == "maintenance"}
         heard = {name: self.answers(host) for name, host in self.lab.hosts.items()}
-        counted = [answers for name, answers in heard.items() if answers or name not in resting]
+        out = resting.union(name for name, host in self.lab.hosts.items() if self._sworn_off(host))
+        counted = [answers for name, answers in heard.items() if answers or name not in out]
         return sum(counted) / max(1, len(counted))
 
     def surveyed(self) -> None:
