@@ -94,9 +94,9 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
     "VDI_READONLY": (_P, "its disk {0} is read-only", ("VDI",), ""),
     "SR_BACKEND_FAILURE_46": (
         _P,
-        "a disk of it is still locked for a host that died ({1})",
+        "a disk of it is locked by another host: {1}",
         (),
-        "free the locks of the dead host: xe host-declare-dead uuid=<its uuid>",
+        "see on each host whether it runs there: list_domains; take no lock away from a host that lives",
     ),
     "SR_HAS_NO_PBDS": (_P, "storage {0} is attached nowhere that could serve it", ("SR",), "xe pbd-plug"),
     "OPERATION_BLOCKED": (_P, "somebody blocked this operation: {1}", (), "xe vm-param-list, blocked-operations"),

@@ -15,6 +15,7 @@ from reconciler.core.words import names
 from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
 from reconciler.execute.desk import NULL, LostReply
 from reconciler.execute.faults import Explained, Turn
+from reconciler.execute.locks import explained
 from reconciler.execute.moving import CANCEL_FOR, astray, is_there, options, silent_end, source_trouble
 from reconciler.execute.proof import Prover
 
@@ -280,7 +281,7 @@ def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wai
     except XapiFailure as failure:
         bench.reply(action, way.method, failure.code)
         start.refused()
-        return bench.explain(failure)
+        return explained(bench, action, failure)
     result = yield Wait(task, until)
     if result is None and action.verb is Verb.MIGRATE:
         bench.say(action, f"still under way after {limit:.0f} s: cancelling it")
@@ -306,7 +307,7 @@ def _send(bench: Bench, action: Action, way: Way, ready: Ready) -> Generator[Wai
         bench.reply(action, way.method, result.failure.code)
         if not _cut_off(result.failure):
             start.refused()
-        return bench.explain(result.failure)
+        return explained(bench, action, result.failure)
     if result.status is TaskStatus.CANCELLED:
         bench.reply(action, way.method, "cancelled")
         return failed(action, "somebody cancelled it", _command(way, action))

@@ -35,7 +35,7 @@ def test_names_stand_for_refs() -> None:
         (
             ("SR_BACKEND_FAILURE_46", "", "The VDI is not available", "locked"),
             Turn.PERMANENT,
-            "still locked for a host",
+            "locked by another host: The VDI is not available",
         ),
         (("SR_BACKEND_FAILURE_73", "", "NFS mount error", ""), Turn.PERMANENT, "NFS mount error"),
         (("SYNC_UPDATES_IN_PROGRESS",), Turn.RETRY, "sync updates"),

@@ -16,6 +16,7 @@ from reconciler.core.port import FaultKind, TransportFault
 from reconciler.core.unsettled import Unsettled
 from reconciler.execute.run import Executor
 from reconciler.lab import Release
+from reconciler.lab.visitor import Visitor
 from reconciler.pipeline import Approval
 from tests.support.story import Story
 
@@ -390,3 +391,20 @@ def test_an_attested_host_whose_board_says_on_at_the_last_moment_is_not_buried(t
     assert "power is on" in first.why
     assert story.doubles() == []
     assert story.lab.harm() == []
+
+
+def test_a_locked_disk_is_told_with_the_host_that_holds_it(hands: Hands) -> None:
+    """Found by soak seed 5122123: the remedy was to free a lock, and that lock was all that showed where the VM ran."""
+    hands.regain()
+    vm = hands.things[hands.lost[0]]
+    told: list[str] = []
+    Visitor(hands.story.lab, told.append).call("", "VM.power_state_reset", [f"vm:{vm.uuid}"])
+    hands.story.wait(60)
+    assert told[-1].endswith("done"), told
+    start = Action(Verb.START, vm, "test", to=hands.things["xen02"])
+    done = hands.run(start, master=hands.executor.master)[start.id]
+    assert done.result is Result.FAILED
+    assert "is locked by xen01: it may run there, whatever is recorded" in done.why
+    assert f"list_domains | grep {vm.uuid}" in done.remedy
+    assert "xenrec attest" in done.remedy
+    assert "declare-dead" not in done.remedy
