@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from reconciler.core.plan import Action, Kept, Thing, Unmet, Withheld
 from reconciler.core.standing import Stand
 from reconciler.core.wanted import Wanted
+from reconciler.core.words import address_host
 
 
 @dataclass
@@ -58,8 +59,20 @@ def plan_command(wanted: Wanted) -> str:
     return f"xenrec plan {wanted.argument}"
 
 
+def role_command(address: str, role: str) -> str:
+    """How a person writes a host's role file, "master" or "slave:ADDRESS", and has it read: nothing else mends one
+    that is broken where its toolstack dies at each start (recording 12)."""
+    return f"ssh root@{address_host(address)} 'echo {role} > /etc/xensource/pool.conf && xe-toolstack-restart'"
+
+
 def toolstack_command(stand: Stand) -> str:
-    """How to restart a host's toolstack."""
+    """How to restart a host's toolstack; of one that stays down for long, what to look at first."""
+    if stand.stuck_under:
+        return (
+            f"ssh root@{stand.host.address} cat /etc/xensource/pool.conf; unless that says broken, "
+            f"ssh root@{stand.host.address} xe-toolstack-restart; if it does: "
+            f"{role_command(stand.host.address, f'slave:{stand.stuck_under}')}"
+        )
     return f"ssh root@{stand.host.address} xe-toolstack-restart"
 
 

@@ -6,7 +6,7 @@ HOST_STILL_BOOTING and INTERNAL_ERROR alternate in every member that waits for i
 from __future__ import annotations
 
 MEANINGS = {
-    "HOST_BROKEN": "it is neither master nor member until its role file, /etc/xensource/pool.conf, is mended",
+    "HOST_BROKEN": "its role file, /etc/xensource/pool.conf, is broken, or that of the host which it follows",
     "HOST_HAS_NO_MANAGEMENT_IP": "its management interface has no address",
     "HOST_IS_SLAVE": "the host that it follows is itself a member, of the host at that address",
     "HOST_ITS_OWN_SLAVE": "it follows itself; point it at the master with xe pool-emergency-reset-master there",

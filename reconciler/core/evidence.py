@@ -76,6 +76,13 @@ class Testimony:
         """A living XAPI answered."""
         return self.login in ANSWERING
 
+    @property
+    def broken(self) -> bool:
+        """It says HOST_BROKEN: its role file says neither master nor member, or it follows a host of which that is so,
+        whose error it repeats (sheet §1.2). Releases as recorded never say it: there the toolstack of a broken host
+        dies at each start (recording 12)."""
+        return self.login is LoginAnswer.EMERGENCY and self.detail.startswith("HOST_BROKEN")
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:

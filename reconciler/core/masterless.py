@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reconciler.core.brake import storm_brake
-from reconciler.core.draft import plan_command
+from reconciler.core.draft import plan_command, role_command
 from reconciler.core.evidence import (
     Diagnosis,
     Incident,
@@ -54,7 +55,7 @@ def _only_one_left(wanted: Wanted, known: PoolState | None, answering: Sequence[
     starts gives the same answers to a login)."""
     here = {t.name for t in answering}
     missing = [m for m in wanted.members if m.name not in here]
-    if known is None or len(missing) != 1 or not all(t.is_emergency for t in answering):
+    if known is None or len(missing) != 1 or not all(t.is_emergency and not t.broken for t in answering):
         return None
     declared = {uuid_of(member, known) for member in wanted.members}
     return missing[0] if all(host.uuid in declared for host in known.hosts.values()) else None
@@ -175,6 +176,8 @@ def masterless(
             lost_master=incident.lost_master,
             remedy="" if vanished else f"that is never sent twice, only watched: xenrec apply {wanted.argument}",
         )
+    if in_office is not None and (broke := _hand_over_broke(wanted, survey, in_office, known)):
+        return replace(broke, members=judged)
     brake, brake_remedy = storm_brake(wanted, survey, judged)
     if brake:
         return Diagnosis(
@@ -185,7 +188,7 @@ def masterless(
             remedy=brake_remedy,
         )
     reach = [t.name for t in answering if t.reaches_master]
-    if not reach and (tangle := _tangle_words(ties, survey)):
+    if not reach and (tangle := _broke_words(wanted, survey, known) or _tangle_words(ties, survey)):
         remedy = f"restart no toolstack, which changes nothing; see the way out: {plan_command(wanted)}"
         return Diagnosis(Situation.TANGLED, tangle, judged, remedy=remedy, ties=ties)
     if reach and in_office is not None and in_office.login in (LoginAnswer.REFUSED, LoginAnswer.STRANGE):
@@ -245,6 +248,49 @@ def masterless(
         lost_master=name,
         remedy=_who_was_it(wanted, survey, address) if name is None else "",
         ties=ties if any(len(c.path) > 2 for c in chains(ties).values()) else (),
+    )
+
+
+def _hand_over_broke(wanted: Wanted, survey: Survey, t: Testimony, known: PoolState | None) -> Diagnosis | None:
+    """The members follow a host whose toolstack is down and which was not the master when the pool was read last,
+    while that one now follows it, too: a hand-over under way, or one that failed midway. XAPI writes `broken` into the
+    new master's role file before it tells the others, and restarts it so where one could not be told (sheet §2.8); its
+    toolstack then dies at each start (recording 12). Without `members`."""
+    if t.login not in (LoginAnswer.REFUSED, LoginAnswer.STRANGE):
+        return None
+    before = _last_master(wanted, survey, known)
+    if before is None or before.follows != address_host(t.address):
+        return None
+    return Diagnosis(
+        Situation.BOOTING,
+        f"{t.name} ({t.address}) is to be the master: {before.name} handed the office over, for it was master when the "
+        f"pool was read last and now follows {t.name}; {LIFE[t.login]}. A hand-over restarts it for half a minute; "
+        "one that fails midway leaves its role file broken, and then its toolstack dies at each start",
+        (),
+        lost_master=t.name,
+        remedy=f"wait a minute; if it stays so, nobody else is master and its role file says broken "
+        f"(ssh root@{address_host(t.address)} cat /etc/xensource/pool.conf), finish the hand-over: "
+        f"{role_command(t.address, 'master')}",
+    )
+
+
+def _last_master(wanted: Wanted, survey: Survey, known: PoolState | None) -> Testimony | None:
+    """What the host says that was master when the pool was read last."""
+    if known is None or known.master is None:
+        return None
+    return next((survey.of(m.name) for m in wanted.members if uuid_of(m, known) == known.master.uuid), None)
+
+
+def _broke_words(wanted: Wanted, survey: Survey, known: PoolState | None) -> str:
+    """A hand-over that failed midway, as releases show it that have HOST_BROKEN: the last master is a member by now,
+    and somebody has that error; "" where it is not so."""
+    before, broken = _last_master(wanted, survey, known), [t.name for t in survey.testimonies if t.broken]
+    if not broken or before is None or before.login not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
+        return ""
+    says = "says" if len(broken) == 1 else "say"
+    return (
+        f"nobody accepts logins, and nobody is master: {before.name} handed the office over, and that failed midway, "
+        f"for {names(broken)} {says} that a role file is broken"
     )
 
 

@@ -215,10 +215,12 @@ def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolStat
     late = [s for s in stands.by_ref.values() if s.standing is Standing.REJOINING]
     pool = Thing("pool", state.pool.name, state.pool.uuid)
     if astray:
+        broken = [s for s in astray if (t := survey.of(s.thing.name)) is not None and t.broken]
+        waits = "; the master waits for that before it starts" if len(broken) < len(astray) else ""
         action = Action(
             Verb.RECOVER_MEMBERS,
             pool,
-            f"{_astray_words(astray)}; the master waits for that before it starts",
+            f"{_astray_words(astray)}{waits}",
             before=f"{names(s.thing.name for s in astray)} astray",
             after="every member that answers follows the master and is enabled",
         )

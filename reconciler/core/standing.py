@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, LoginAnswer, Survey, Verdict
+from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, LoginAnswer, Survey, Testimony, Verdict
 from reconciler.core.judge import uuid_of
 from reconciler.core.mark import mark_of
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
@@ -41,6 +41,8 @@ class Stand:
     bmc: BmcPower = BmcPower.NONE
     imagined: bool = False
     """Its loss is only imagined, by a drill."""
+    stuck_under: str = ""
+    """Of a SUSPECT one whose toolstack has been down for so long that the master lost it: the master's address."""
 
     @property
     def thing(self) -> Thing:
@@ -103,7 +105,7 @@ def stand(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, state: PoolState
             missing.append(member)
             continue
         host = by_uuid[uuid]
-        one = _stand(member, host, survey, diagnosis, master_settled=master_settled, called=called)
+        one = _stand(member, host, survey, diagnosis, master=state.master, master_settled=master_settled, called=called)
         found[host.ref] = by_member[member.name] = one
     for host in state.hosts.values():
         if host.ref not in found:
@@ -123,12 +125,23 @@ def resting(host: Host, member: Member | None) -> bool:
     return member.state is MemberState.MAINTENANCE or (not host.enabled and mark_of(host.other_config) is not None)
 
 
+def _suspect(member: Member, host: Host, why: str, t: Testimony, master: Host | None) -> Stand:
+    """Something lives there that is no XAPI. A toolstack that restarts is down for seconds, in which the master goes on
+    counting its host as live (recording 15); one that the master has lost is stopped, or dies at each start, as where
+    the role file is broken (recording 12)."""
+    if master is None or host.live or t.login not in (LoginAnswer.REFUSED, LoginAnswer.STRANGE):
+        return Stand(host, member, Standing.SUSPECT, why, bmc=t.bmc)
+    why += ", and the master has lost it: it was stopped, or its role file is broken and it dies at each start"
+    return Stand(host, member, Standing.SUSPECT, why, bmc=t.bmc, stuck_under=master.address)
+
+
 def _stand(
     member: Member,
     host: Host,
     survey: Survey,
     diagnosis: Diagnosis,
     *,
+    master: Host | None,
     master_settled: bool,
     called: Mapping[str, str],
 ) -> Stand:
@@ -139,11 +152,14 @@ def _stand(
     if judged.verdict is Verdict.DEAD:
         return Stand(host, member, Standing.DEAD, judged.why, judged.certificate, t.bmc)
     if judged.verdict is Verdict.SUSPECT:
-        return Stand(host, member, Standing.SUSPECT, judged.why, bmc=t.bmc)
+        return _suspect(member, host, judged.why, t, master if master_settled else None)
     if judged.verdict is not Verdict.ALIVE:
         return Stand(host, member, Standing.SILENT, judged.why, bmc=t.bmc)
     if member.name in diagnosis.astray:
         return Stand(host, member, Standing.ASTRAY, f"it still follows {followed or t.follows}", bmc=t.bmc)
+    if t.broken:
+        why = "its role file is broken, or that of the host which it follows: it must be told whom to follow"
+        return Stand(host, member, Standing.REJOINING, why, bmc=t.bmc)
     if t.login is LoginAnswer.EMERGENCY:
         return Stand(host, member, Standing.REJOINING, f"it is starting ({t.detail})", bmc=t.bmc)
     if not host.live and t.reaches_master is False:

@@ -155,6 +155,7 @@ def succession(
             order = [incident.candidate]
     passed: list[str] = []
     found: list[Member] = []
+    broken: list[Member] = []
     master = wanted.member(lost[0]) if lost else None
     direct = master is not None and any(t.follows and same_host(t.follows, master) for t in survey.testimonies)
     for name in order:
@@ -170,8 +171,14 @@ def succession(
             passed.append(f"{name} was passed over as new master: it is declared in maintenance")
         elif direct and t.follows and not (master and same_host(t.follows, master)):
             passed.append(f"{name} was passed over as new master: it follows {t.follows}, and not {lost[0]}")
+        elif t.broken:
+            broken.append(member)
         elif t.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
             found.append(member)
+    if found:
+        passed += [f"{m.name} was passed over as new master: its role file is broken" for m in broken]
+    else:
+        found = broken  # XAPI promotes it, too, and then its role file says master (sheet §2.8)
     if known is None:
         return Succession(tuple(Option(m) for m in found), tuple(passed))
     hosts = _hosts(wanted, survey, diagnosis, lost, known)

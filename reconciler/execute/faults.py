@@ -149,7 +149,7 @@ _TABLE: dict[str, tuple[Turn, str, tuple[str, ...], str]] = {
         (),
         "update the master first",
     ),
-    "HOST_BROKEN": (_P, "its toolstack says that it is broken", (), "look at /etc/xensource/pool.conf on it"),
+    "HOST_BROKEN": (_P, "its role file is broken", (), "look at /etc/xensource/pool.conf on it"),
     "HOST_IN_EMERGENCY_MODE": (_L, "the host is in emergency mode: it has lost its master", (), ""),
     "POOL_NOT_IN_EMERGENCY_MODE": (_P, "the host is not in emergency mode", (), ""),
     "INTERNAL_ERROR": (_L, "XAPI met something that it did not expect: {0}", (), "look at /var/log/xensource.log"),

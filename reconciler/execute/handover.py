@@ -78,9 +78,10 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
         bench.reply(action, DESIGNATE, failure.code)
         _forget(bench)
         told = bench.explain(failure)
-        moved = "" if refused_at_once(failure.code) else _moved(bench, action, before)
+        moved = "" if refused_at_once(failure.code) else _moved(bench, action, target, before)
         why = f"the hand-over was refused: {told.sentence}" + (f"; {moved}" if moved else "")
-        return failed(action, why, told.remedy or f"xenrec plan {bench.wanted.argument}")
+        again = f"xenrec plan {bench.wanted.argument}"
+        return failed(action, why, again if moved else told.remedy or again)
     return _watch(bench, prover, action, target, before, None)
 
 
@@ -89,7 +90,7 @@ def refused_at_once(code: str) -> bool:
     return code.endswith("_IN_PROGRESS") or code in _AT_ONCE
 
 
-def _moved(bench: Bench, action: Action, before: str) -> str:
+def _moved(bench: Bench, action: Action, target: Member, before: str) -> str:
     """After a hand-over that XAPI gave up: who was told already to follow the new master. A member that was shows it
     only when its fuse has burnt (sheet §2.8, step 6), and what is begun there until then hangs."""
     bench.say(action, f"XAPI gave it up: looking for {SETTLE:.0f} s whether a member was told already")
@@ -100,6 +101,10 @@ def _moved(bench: Bench, action: Action, before: str) -> str:
     moved = []
     for name, seen in ask_members(bench, bench.wanted.members).items():
         seen.close()
+        if name == target.name and (
+            seen.answer in (LoginAnswer.REFUSED, LoginAnswer.STRANGE) or seen.detail == "HOST_BROKEN"
+        ):
+            moved.append(f"the toolstack of {name} is down: a hand-over that fails midway leaves its role file broken")
         if seen.answer is LoginAnswer.SLAVE and not same_address(seen.follows, before):
             moved.append(f"{name} follows {bench.name_at(seen.follows)} already")
     return because(moved)

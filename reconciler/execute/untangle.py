@@ -33,7 +33,8 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return watch(bench, action, bench.wanted.member(sent.candidate) or candidate, sent, sure=False)
     if why := _unfit(action, candidate, survey, bench):
         return refused(action, why, "plan again")
-    if diagnosis.situation is not Situation.TANGLED:
+    broken = diagnosis.situation is Situation.LOST and any(t.broken for t in survey.testimonies)
+    if diagnosis.situation is not Situation.TANGLED and not broken:  # whose death it rests on, if any, _unfit has seen
         return refused(action, f"no promotion: {diagnosis.why}", diagnosis.remedy or "plan again")
     local = local_session(bench, action, candidate)
     if isinstance(local, Done):

@@ -27,6 +27,10 @@ flap A B TIMES SECONDS             cut and heal a link so many times, every so m
 storage cut|heal HOST [SR]         all of its storage, or one SR
 sr fail|heal SR                    no host reaches it any more
 toolstack hang|restart|stop|start HOST
+role broken HOST                   its role file says `broken`, as a hand-over that fails midway leaves it, and its
+                                   toolstack restarts
+role master HOST | follow HOST MASTER
+                                   a person writes its role file and restarts its toolstack
 slow HOST FACTOR                   everything takes its toolstack so many times as long; 1 is usual
 backup hold|release HOST           the master's backups of the database do not reach it any more
 clock HOST SECONDS                 its clock is ahead of the others' by so much, or behind (-30)
@@ -42,7 +46,8 @@ xo declare-dead HOST | disable HOST
 xe METHOD [ARG …], xe@HOST METHOD [ARG …]
                                    another client makes this call: vm:NAME, host:NAME, sr:NAME, cd:VM, pool:,
                                    address:NAME, true, false, {}, numbers, or text
-calm                               undo all of the above: power, links, BMCs, toolstacks, clocks, memory, backups
+calm                               undo all of the above: power, links, BMCs, toolstacks, clocks, memory, backups;
+                                   a broken role file says whom to follow
 """
 LEAVES = 64 << 20
 """Bytes that a full memory has free: less than any VM needs."""
@@ -238,6 +243,23 @@ def _toolstack(lab: Lab, words: list[str], note: Note) -> Deed:
     return act
 
 
+def _role(lab: Lab, words: list[str], note: Note) -> Deed:
+    match words:
+        case ["broken" | "master" as word, host]:
+            name, role = _host(lab, host), str(word)
+        case ["follow", host, master]:
+            name, role = _host(lab, host), f"slave:{lab.hosts[_host(lab, master)].address}"
+        case _:
+            raise _Usage
+
+    def act() -> None:
+        lab.hosts[name].role = role
+        if lab.hosts[name].up:
+            lab.restart_toolstack(name)
+
+    return act
+
+
 def _slow(lab: Lab, words: list[str], note: Note) -> Deed:
     if len(words) != 2:
         raise _Usage
@@ -308,6 +330,8 @@ def _calm(lab: Lab, words: list[str], note: Note) -> Deed:
             lab.world.boxes[name].skew = 0.0
             lab.world.release_memory(name)
             host.slow, host.backup_held = 1.0, False
+            if host.role == "broken":
+                _mend_role(lab, name)
             if not host.powered:
                 lab.power_on(name)
             elif host.hung:
@@ -316,6 +340,14 @@ def _calm(lab: Lab, words: list[str], note: Note) -> Deed:
                 lab.start_toolstack(name)
 
     return act
+
+
+def _mend_role(lab: Lab, name: str) -> None:
+    """As a person would: it follows the one master, or becomes it where there is none."""
+    masters = [other.address for other in lab.hosts.values() if other.role == "master"]
+    lab.hosts[name].role = f"slave:{masters[0]}" if masters else "master"
+    if lab.hosts[name].up:
+        lab.restart_toolstack(name)
 
 
 def _xo(lab: Lab, words: list[str], note: Note) -> Deed:
@@ -359,6 +391,7 @@ _COMMANDS: dict[str, Callable[[Lab, list[str], Note], Deed]] = {
     "storage": _storage,
     "sr": _sr_fails,
     "toolstack": _toolstack,
+    "role": _role,
     "slow": _slow,
     "backup": _backup,
     "clock": _clock,

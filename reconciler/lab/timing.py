@@ -101,6 +101,9 @@ class Timing:
     unknown_retry: float = 15.0
     """A member whom its master does not know fails and restarts (recording 16)."""
     broken_retry: float = 2.5
+    broken_shown: float = 120.0
+    """A host whose role file is broken, until its xapi starts again: at once (recording 12), or, where it shows
+    HOST_BROKEN, after 60 to 180 s (sheet §1.2)."""
     backup_fetch: float = 0.05
     vm_start: float = 2.0
     vm_stop: float = 1.0
@@ -167,6 +170,7 @@ class Timing:
             lost_master=10.0,
             handshake_retry=1.0,
             unknown_retry=2.0,
+            broken_shown=20.0,
             vm_start=0.4,
             vm_stop=0.2,
             vm_clean_shutdown=0.6,

@@ -253,6 +253,8 @@ class Toolstack:
         """What it answers to ordinary calls in emergency mode: it alternates (sheet §1.2). What its handshake is told
         is its own error from then on: a running member says whom *it* follows, one in emergency mode what its own gate
         says (xapi.ml:attempt_pool_hello)."""
+        if self.role == "broken":
+            return Failure("HOST_BROKEN")
         retry = self.lab.timing.handshake_retry
         if self.lab.release is Release.V24_16 or int(self.lab.now / retry) % 2 == 0:
             return Failure("HOST_STILL_BOOTING")
@@ -262,6 +264,8 @@ class Toolstack:
                 return Failure("HOST_ITS_OWN_SLAVE")
             master = self.lab.at(at.master_address)
             run = master.toolstack if master is not None and self.lab.reaches(at.host.name, master) else None
+            if run is not None and run.api_up and run.role == "broken":
+                return Failure("HOST_BROKEN")
             if run is None or not run.api_up or run.is_master:
                 return Failure("INTERNAL_ERROR", 'Unix.Unix_error(Unix.EHOSTUNREACH, "connect", "")')
             if not run.emergency:

@@ -295,3 +295,22 @@ def test_other_clients_calls_count_for_no_rule(story: Story) -> None:
     story.wait(10)
     assert story.where("vm5")
     assert run.waiting
+
+
+# -- role files
+
+
+def test_a_broken_role_file_and_what_mends_it() -> None:
+    story = make()
+    lab = story.lab
+    do(lab, "role broken h3")
+    story.wait(60)
+    assert story.sign_in("h3") == "refused"
+    do(lab, "calm")
+    story.wait(60)
+    assert story.sign_in("h3") == ["HOST_IS_SLAVE", story.address("h1")]
+    do(lab, "role broken h1")
+    do(lab, "role follow h3 h2")
+    assert lab.hosts["h3"].role == f"slave:{lab.hosts['h2'].address}"
+    do(lab, "calm")
+    assert lab.hosts["h1"].role == "master"

@@ -60,3 +60,22 @@ def test_a_member_without_its_master_recovers_by_itself_when_that_returns() -> N
     s.until_ready("xen01", "xen01", "xen02", "xen03")
     s.local.clear()
     assert s.ask_locally("xen03", "host.is_in_emergency_mode") is False
+
+
+def test_a_broken_role_file_is_shown_and_repeated_by_who_follows_it() -> None:
+    s = _classic()
+    s.lab.hosts["xen02"].role = "broken"
+    s.lab.hosts["xen03"].role = f"slave:{s.address('xen02')}"
+    for name in ("xen02", "xen03"):
+        s.lab.restart_toolstack(name)
+    s.wait(20.0)
+    assert s.sign_in("xen02") == ["HOST_BROKEN"]
+    heard = set()
+    for _ in range(4):
+        heard.add(s.sign_in("xen03")[0])
+        s.wait(s.lab.timing.handshake_retry)
+    assert heard == {"HOST_STILL_BOOTING", "HOST_BROKEN"}
+    local = s.local_login("xen02")
+    assert s.raw("xen02", "pool.emergency_reset_master", local, s.address("xen01")) in (None, "")
+    s.wait(40.0)
+    assert s.sign_in("xen02") == ["HOST_IS_SLAVE", s.address("xen01")]

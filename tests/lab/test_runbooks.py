@@ -347,6 +347,21 @@ def test_09_a_hand_over_restarts_every_toolstack_and_no_vm() -> None:
     assert "POOL_MASTER_TRANSITION" in [m["name"] for m in messages.values()]
 
 
+def test_a_hand_over_that_fails_midway_leaves_a_broken_role_file() -> None:
+    """Whoever could be told follows the new master, and that one dies at each start (sheet §2.8)."""
+    s = make()
+    s.login("h1")
+    reply = s.send("h1", "pool.designate_new_master", s.sessions["h1"], s.ref("h2"))
+    s.wait(2.0)
+    s.lab.power_off("h3")
+    s.wait(40.0)
+    assert reply.failure is not None
+    assert reply.failure[0] == "CANNOT_CONTACT_HOST"
+    roles = {name: host.role for name, host in s.lab.hosts.items()}
+    assert (roles["h1"], roles["h2"]) == (f"slave:{s.address('h2')}", "broken")
+    assert (s.sign_in("h1"), s.sign_in("h2")) == (["HOST_IS_SLAVE", s.address("h2")], "refused")
+
+
 def test_12_a_broken_role_file_keeps_xapi_from_starting() -> None:
     s = make()
     s.lab.hosts["h3"].role = "broken"

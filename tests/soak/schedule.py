@@ -88,6 +88,9 @@ def generate(seed: int) -> Schedule:
         steps = _with_maintenance(random.Random(f"maintenance {seed}"), steps, pool.hosts)
     for at, step in _tangles(seed, pool.hosts, len(steps)):
         steps.insert(at, step)
+    broken = random.Random(f"role {seed}")  # drawn apart, so that the others stay what they were
+    if broken.random() < 0.08:
+        steps.insert(broken.randrange(len(steps) + 1), ("role-broken", _host(broken, pool.hosts)))
     return Schedule(seed, pool, manifest, tuple(steps), repaired)
 
 

@@ -42,6 +42,7 @@ FAULTS = {
     "hang": "toolstack hang {host}",
     "toolstack": "toolstack restart {host}",
     "stop-toolstack": "toolstack stop {host}",
+    "role-broken": "role broken {host}",
     "bmc-silent": "bmc silent {host}",
     "bmc-lies": "bmc lies {host}",
     "bmc-honest": "bmc honest {host}",

@@ -22,7 +22,8 @@ What the world does:
     lab backup hold|release HOST  copies of the database do not reach it any more
     lab ha armed|off HOST         XAPI's HA as that host's own files have it
     lab guest VM …                what runs in it, see reconciler/lab/faults.py
-    lab role broken|ROLE HOST     its pool.conf rewritten, and its toolstack restarted
+    lab role broken|master HOST   its role file rewritten, and its toolstack restarted
+    lab role follow HOST MASTER
     xe METHOD ARG…                somebody else, at the acting master; ARGs are vm:NAME, host:NAME, sr:NAME,
     xe@HOST METHOD ARG…           pool:, vbd:NAME (its CD drive), true, false, numbers, address:NAME, or text;
     xe& METHOD ARG…               & does not wait for the answer
@@ -371,11 +372,8 @@ class Scenario:
                 self.lab.hosts[host].backup_held = how == "hold"
             case ["lab", "ha", "armed" | "off" as how, host]:
                 lab.hosts[host].ha_armed = how == "armed"
-            case ["lab", "guest", *_]:
+            case ["lab", "guest" | "role", *_]:
                 deed(lab, words)()
-            case ["lab", "role", role, host]:
-                lab.hosts[host].role = role
-                lab.restart_toolstack(host)
             case [xe, method, *args] if xe.startswith("xe"):
                 return self._xe(xe, method, args)
             case _:

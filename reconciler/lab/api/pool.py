@@ -120,52 +120,6 @@ def sync_database(call: Call) -> Steps:
         raise failed[-1]
 
 
-@method("pool.designate_new_master", "host:host", asynchronous=True)
-def designate_new_master(call: Call, host: str) -> Steps:
-    """A planned hand-over: needs every host alive; ends with every toolstack restarted (sheet §2.8, recording 09)."""
-    ts = call.ts
-    if ts.pool_operation is not None:
-        raise Failure("DESIGNATE_NEW_MASTER_IN_PROGRESS")
-    call.db.get("host", host)
-    ts.pool_operation = "designate_new_master"
-    try:
-        yield from _hand_over(call, host)
-    except Failure:
-        ts.pool_operation = None
-        raise
-    ts.pool_operation = None
-
-
-def _hand_over(call: Call, host: str) -> Steps:
-    db, timing = call.db, call.lab.timing
-
-    def nothing(ts: Toolstack) -> Steps:
-        yield ts.lab.timing.call
-
-    yield from forward(call, host, nothing)
-    if host == call.me:
-        return
-    if db.pool()[1]["ha_enabled"]:
-        raise Failure("HA_IS_ENABLED")
-    yield from sync_database(call)
-    target = call.lab.at(db.get("host", host)["address"])
-    if target is None or target.toolstack is None:
-        raise Failure("HA_ABORT_NEW_MASTER", "the proposed master cannot be reached")
-    address = target.address
-    for ref in db.in_order("host"):
-        if ref in (host, call.me):
-            continue
-        yield from forward(call, ref, lambda ts: reset_master(ts, address))
-    yield timing.repoint
-    if target.toolstack is None:
-        raise Failure("HA_ABORT_NEW_MASTER", "the proposed master went away")
-    target.role = "master"
-    target.just_became_master = True
-    target.toolstack.light_fuse(0.0)
-    call.ts.host.role = f"slave:{address}"
-    call.ts.light_fuse(0.0)
-
-
 @method("pool.set_ha_host_failures_to_tolerate", "self:pool value:i")
 def set_ha_host_failures_to_tolerate(call: Call, pool: str, value: int) -> None:
     """A plain number while HA is off."""
