@@ -123,7 +123,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I2",
         MASTERLESS,
-        "if not reach and (tangle := _tangle_words(ties, survey)):",
+        "if not reach and (tangle := _broke_words(wanted, survey, known) or _tangle_words(ties, survey)):",
         "if tangle := _tangle_words(ties, survey):",
         TANGLES,
     ),
