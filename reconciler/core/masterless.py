@@ -55,7 +55,9 @@ def _only_one_left(wanted: Wanted, known: PoolState | None, answering: Sequence[
     starts gives the same answers to a login)."""
     here = {t.name for t in answering}
     missing = [m for m in wanted.members if m.name not in here]
-    if known is None or len(missing) != 1 or not all(t.is_emergency and not t.broken for t in answering):
+    if any(t.broken for t in answering):  # who is neither master nor member gets into it, too
+        return None
+    if known is None or len(missing) != 1 or not all(t.is_emergency for t in answering):
         return None
     declared = {uuid_of(member, known) for member in wanted.members}
     return missing[0] if all(host.uuid in declared for host in known.hosts.values()) else None
