@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.diagnose import diagnose
-from reconciler.core.evidence import Situation, Survey
+from reconciler.core.evidence import LoginAnswer, Situation, Survey
 from reconciler.core.plan import Verb
 from reconciler.core.planner import make_plan
 from tests.core.build import NOW, PoolBuilder, certificate, survey, wanted
@@ -18,6 +18,7 @@ def seen(spec: dict[str, str], *broken: str) -> Survey:
     """`broken` say HOST_BROKEN."""
     found = survey(spec, master=None)
     told = (replace(t, detail="HOST_BROKEN []") if t.name in broken else t for t in found.testimonies)
+    told = (replace(t, is_emergency=True) if t.login is LoginAnswer.EMERGENCY else t for t in told)
     return replace(found, testimonies=tuple(told))
 
 
