@@ -55,6 +55,8 @@ def power_change(action: Action, world: World) -> list[str]:
         why += _start(action, vm, state, world)
     elif world.power[vm.ref] is PowerState.HALTED:
         why.append("it is halted")
+    elif action.verb is Verb.SHUTDOWN and vm.unstoppable and world.power[vm.ref] is PowerState.RUNNING:
+        why.append(f"XAPI does not shut it down cleanly: {vm.unstoppable}")
     return why
 
 
@@ -178,6 +180,8 @@ def migration(action: Action, world: World) -> list[str]:
         why.append(f"the manifest declares it {wish.state}")
     if world.power[vm.ref] is not PowerState.RUNNING:
         why.append(f"it is {world.power[vm.ref]}")
+    if vm.immobile:
+        why.append(f"XAPI does not move it: {vm.immobile}")
     if vm.pinned_devices:
         why.append("its devices tie it to its host")
     if "pool_migrate" in vm.blocked_operations:

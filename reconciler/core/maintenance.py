@@ -201,11 +201,11 @@ def _out(
             found = tie(vm, wish, one, state)
         if found is None:
             meant = wish or VmWish(SelectorKind.UUID, vm.uuid)
-            stoppable = meant.placement.stop_for_maintenance and meant.state is WantedState.RUNNING
+            stoppable = _may_stop(vm, meant) and meant.state is WantedState.RUNNING
             going.append(Leaver(vm, meant, home_of(vm, wish, stands), stoppable))
             continue
         trial.vacate(vm, one.host.ref, wish.placement if wish else None, "")
-        if wish is not None and wish.placement.stop_for_maintenance and found.remedy == _STOPPABLE:
+        if wish is not None and _may_stop(vm, wish) and found.remedy == _STOPPABLE:
             stops.append((vm, wish, found.why))
         else:
             stuck.append(_told(found, vm))
@@ -224,9 +224,19 @@ _STOPPABLE = "stop it for the maintenance"
 """The remedy of a VM that could leave only by being stopped, until `_told` writes it out."""
 
 
+def _may_stop(vm: Vm, wish: VmWish) -> bool:
+    """Its entry allows it, and XAPI can ask its guest to."""
+    return wish.placement.stop_for_maintenance and not vm.unstoppable and "clean_shutdown" not in vm.blocked_operations
+
+
 def _told(stuck: Stuck, vm: Vm) -> Stuck:
     if stuck.remedy != _STOPPABLE:
         return stuck
+    if vm.unstoppable:
+        both = "neither be moved live nor shut down cleanly"
+        why = f"{vm.unstoppable}, so it can {both}" if vm.unstoppable == vm.immobile else stuck.why
+        remedy = f"install or start its guest tools; or switch it off: xe vm-shutdown uuid={vm.uuid} --force"
+        return replace(stuck, why=why, remedy=remedy)
     remedy = (
         "let it be stopped meanwhile: placement: {stopForMaintenance: true} in its entry; or stop it now: "
         f"xe vm-shutdown uuid={vm.uuid}"
@@ -254,11 +264,10 @@ def tie(vm: Vm, wish: VmWish | None, one: Stand, state: PoolState) -> Stuck | No
         text = vm.blocked_operations["pool_migrate"]
         remedy = f"xe vm-param-remove uuid={vm.uuid} param-name=blocked-operations param-key=pool_migrate"
         return Stuck(vm, f"somebody blocked pool_migrate on it: {text or 'without a reason'}", remedy)
+    if vm.immobile:
+        return Stuck(vm, f"{vm.immobile}, so it can't be moved live", _STOPPABLE)
     if vm.pinned_devices:
         return Stuck(vm, f"its {names(vm.pinned_devices)} ties it to {host}", _STOPPABLE)
-    if not vm.migratable:
-        why = "XAPI does not let it be moved; most often its guest tools are missing or do not run"
-        return Stuck(vm, why, _STOPPABLE)
     if network := bound_by(vm, state):
         why = f"it uses the internal network {network}, and XAPI moves it only to where another VM runs that does"
         return Stuck(vm, why, _STOPPABLE)

@@ -103,8 +103,10 @@ class Vm:
     vifs: tuple[Ref, ...] = ()
     pinned_devices: tuple[str, ...] = ()
     """What ties it to one host's hardware: "VGPU", "PCI", "VUSB"."""
-    migratable: bool = True
-    """False: it runs, and XAPI would refuse to move it for what it is, not for where to (sheet §4.3)."""
+    immobile: str = ""
+    """Why XAPI would move it to no host, for what its guest is; "" if it would (sheet §4.3)."""
+    unstoppable: str = ""
+    """Why XAPI could only switch it off; "" if it can be asked to shut down."""
     boot_cpu: Mapping[str, str] = field(default_factory=dict)
     """The CPU on which it was started, as its last_boot_CPU_flags tell: vendor and features."""
     blocked_operations: Mapping[str, str] = field(default_factory=dict)

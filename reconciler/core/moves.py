@@ -19,10 +19,10 @@ def immovable(vm: Vm) -> str:
         return f"is busy: {names(vm.current_operations)}"
     if (text := vm.blocked_operations.get("pool_migrate")) is not None:
         return f"must not migrate, as somebody noted on it: {text or 'without a reason'} (pool_migrate is blocked)"
+    if vm.immobile:
+        return f"can't be moved live: {vm.immobile}"
     if vm.pinned_devices:
         return f"is tied to its host by {names(vm.pinned_devices)}"
-    if not vm.migratable:
-        return "can't be moved by XAPI; most often its guest tools are missing or do not run"
     return ""
 
 

@@ -311,5 +311,6 @@ def yields_to_shed(vm: Vm, wish: VmWish, wanted: Wanted) -> bool:
         and wish.state is WantedState.RUNNING
         and (wish.max_level is None or wish.max_level >= Level.POWER)
         and not vm.current_operations
+        and not vm.unstoppable
         and not {"clean_shutdown", "shutdown"} & set(vm.blocked_operations)
     )

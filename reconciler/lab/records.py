@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.lab.database import Database, Record
 from reconciler.lab.guests import networks
 from reconciler.lab.physical import Box, Disk, Domain
-from reconciler.lab.rules import allowed_operations
+from reconciler.lab.rules import allowed_operations, guest_refuses
 from reconciler.lab.schema import NULL
 from reconciler.lab.wiretext import date
 
@@ -164,7 +164,7 @@ def force_reset(db: Database, ref: str) -> None:
 def write_vm(db: Database, ref: str, **values: Any) -> None:
     """Change a VM and what may be done with it."""
     record = {**db.get("VM", ref), **values}
-    db.update("VM", ref, **values, allowed_operations=allowed_operations(record))
+    db.update("VM", ref, **values, allowed_operations=allowed_operations(record, guest_refuses(db, record)))
 
 
 def drop_guest_metrics(db: Database, vm: Record) -> None:

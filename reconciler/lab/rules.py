@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from reconciler.lab.database import Database, Record
 from reconciler.lab.errors import Failure
@@ -35,7 +36,14 @@ POWER_STATES: dict[str, tuple[str, ...]] = {
 }
 """Needed power states, in the order in which the refusal names them (sheet §4.2, recording 02)."""
 
-NEEDS_TOOLS = frozenset({"clean_shutdown", "clean_reboot", "suspend", "pool_migrate"})
+GUEST_FEATURES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("suspend", "checkpoint", "pool_migrate", "migrate_send"), ("feature-suspend",)),
+    "clean_shutdown": ("feature-shutdown", "feature-poweroff"),
+    "clean_reboot": ("feature-shutdown", "feature-reboot"),
+    "changing_VCPUs_live": ("feature-vcpu-hotplug",),
+}
+"""Operation -> what its guest must have told, one of these (xapi_vm_lifecycle.ml:check_op_for_feature)."""
+MOVING = ("suspend", "checkpoint", "pool_migrate", "migrate_send")
 OVERRIDES = frozenset({"hard_shutdown", "hard_reboot"})
 LISTED: dict[str, tuple[str, ...]] = {
     "Running": (
@@ -64,10 +72,28 @@ LISTED: dict[str, tuple[str, ...]] = {
 OF_TEMPLATES = frozenset({"destroy", "metadata_export", "export", "copy", "clone", "snapshot"})
 
 
-def has_tools(db: Database, vm: Record) -> bool:
-    """The guest's tools have reported."""
-    metrics = db.find("VM_guest_metrics", vm["guest_metrics"])
-    return metrics is not None and bool(metrics["PV_drivers_version"] or "feature-shutdown" in metrics["other"])
+def _assert_guest_allows(db: Database, ref: str, vm: Record, operation: str, *, strict: bool) -> None:
+    """A running guest without drivers must have told the feature; a paravirtual one and one with drivers have all
+    (xapi_vm_lifecycle.ml:check_op_for_feature)."""
+    if operation not in GUEST_FEATURES or vm["power_state"] not in ("Running", "Paused"):
+        return
+    guest = db.find("VM_guest_metrics", vm["guest_metrics"]) or {"other": {}, "PV_drivers_version": {}}
+    if operation in MOVING and (reason := guest["other"].get("data-cant-suspend-reason")) is not None:
+        raise Failure("VM_NON_SUSPENDABLE", ref, reason)
+    metrics = db.find("VM_metrics", vm["metrics"])
+    version = guest["PV_drivers_version"]
+    if metrics is not None and metrics["current_domain_type"] in ("pv", "pv_in_pvh", "pvh"):
+        return
+    if version.get("major", "").isdigit() and version.get("minor", "").isdigit():
+        return
+    if strict and all(guest["other"].get(feature) != "1" for feature in GUEST_FEATURES[operation]):
+        raise Failure("VM_LACKS_FEATURE", ref)
+
+
+def _assert_mobile(db: Database, ref: str, vm: Record, operation: str, *, strict: bool) -> None:
+    metrics = db.find("VM_metrics", vm["metrics"])
+    if strict and operation in MOVING and metrics is not None and (metrics["nomigrate"] or metrics["nested_virt"]):
+        raise Failure("VM_IS_IMMOBILE", ref)
 
 
 def is_template(vm: Record) -> bool:
@@ -91,11 +117,11 @@ def check_operation(db: Database, ref: str, operation: str, *, strict: bool = Tr
         raise Failure("VM_IS_TEMPLATE", ref, operation)
     if vm["is_a_snapshot"] and operation not in ("clone", "copy", "destroy", "export", "snapshot"):
         raise Failure("VM_IS_SNAPSHOT", ref, operation)
+    _assert_mobile(db, ref, vm, operation, strict=strict)
     if vm["is_control_domain"] and operation not in ("start", "start_on"):
         raise Failure("OPERATION_NOT_ALLOWED", "This operation is not allowed on a control domain")
-    if strict and operation in NEEDS_TOOLS and not has_tools(db, vm):
-        raise Failure("VM_LACKS_FEATURE", ref)
-    if operation in ("suspend", "pool_migrate"):
+    _assert_guest_allows(db, ref, vm, operation, strict=strict)
+    if operation in MOVING:
         if vm["attached_PCIs"]:
             raise Failure("VM_HAS_PCI_ATTACHED", ref)
         if vm["VGPUs"]:
@@ -104,14 +130,30 @@ def check_operation(db: Database, ref: str, operation: str, *, strict: bool = Tr
             raise Failure("VM_HAS_VUSBS", ref)
 
 
-def allowed_operations(vm: Record) -> list[str]:
-    """The cache in the record: depends on the VM alone, so `start` may be listed though no host fits (sheet §4.1)."""
+def guest_refuses(db: Database, vm: Record) -> frozenset[str]:
+    """Operations that XAPI does not list for what the guest and its devices are."""
+    found = set()
+    for operation in GUEST_FEATURES:
+        try:
+            _assert_mobile(db, "", vm, operation, strict=True)
+            _assert_guest_allows(db, "", vm, operation, strict=True)
+        except Failure:
+            found.add(operation)
+    return frozenset(found)
+
+
+def allowed_operations(vm: Record, refused: Collection[str] = ()) -> list[str]:
+    """The cache in the record: depends on the VM alone, so `start` may be listed though no host fits (sheet §4.1).
+    `refused` are those that its guest rules out."""
     if vm["is_control_domain"]:
         return ["metadata_export", "changing_static_range", "changing_dynamic_range"]
     busy = set(vm["current_operations"].values())
     found = []
     for operation in LISTED[vm["power_state"]]:
         if operation in vm["blocked_operations"] or (vm["is_a_template"] and operation not in OF_TEMPLATES):
+            continue
+        devices = vm["attached_PCIs"] or vm["VGPUs"] or vm["VUSBs"]
+        if operation in refused or (operation in MOVING and devices and vm["power_state"] != "Halted"):
             continue
         if busy and not (operation in OVERRIDES and not busy & OVERRIDES):
             continue

@@ -1,4 +1,4 @@
-"""The whole pool in eleven calls, whatever its size, typed once (core.model)."""
+"""The whole pool in eleven calls, two more where a guest is in doubt, whatever its size; typed once (core.model)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from reconciler.core.model import (
 )
 from reconciler.core.port import FaultKind, Session, TransportFault
 from reconciler.xapi.fields import Record, records
+from reconciler.xapi.guests import CLASSES as GUESTS
+from reconciler.xapi.guests import immobile, in_doubt, unstoppable
 
 CLASSES = ("pool", "host", "host_metrics", "VM", "VBD", "VDI", "VIF", "network", "PIF", "PBD", "SR")
 """Read in this order, one get_all_records each."""
@@ -41,11 +43,13 @@ def read_pool(session: Session, *, now: float, deadline: float = 60.0) -> PoolSt
         raise TransportFault(
             FaultKind.PROTOCOL, f"{session.address}: it has {len(tables['pool'])} pool records, not one", sent=True
         )
+    if any(in_doubt(r) for r in tables["VM"].values()):
+        tables |= {cls: records(cls, session.call(f"{cls}.get_all_records", deadline=deadline)) for cls in GUESTS}
     metrics = tables["host_metrics"]
     return PoolState(
         pool=next(_pool(r) for r in tables["pool"].values()),
         hosts={ref: _host(r, metrics) for ref, r in tables["host"].items()},
-        vms={ref: _vm(r) for ref, r in tables["VM"].items()},
+        vms={ref: _vm(r, tables) for ref, r in tables["VM"].items()},
         vbds={ref: _vbd(r) for ref, r in tables["VBD"].items()},
         vdis={ref: _vdi(r) for ref, r in tables["VDI"].items()},
         srs={ref: _sr(r) for ref, r in tables["SR"].items()},
@@ -110,7 +114,7 @@ def _features(cpu: Mapping[str, str], kind: str) -> str:
     return cpu.get(f"features_{kind}_host") or cpu.get(f"features_{kind}") or cpu.get("features", "")
 
 
-def _vm(r: Record) -> Vm:
+def _vm(r: Record, tables: Mapping[str, Mapping[str, Record]]) -> Vm:
     power = r.text("power_state")
     try:
         power_state = PowerState(power)
@@ -146,22 +150,13 @@ def _vm(r: Record) -> Vm:
         vbds=r.refs("VBDs"),
         vifs=r.refs("VIFs"),
         pinned_devices=tuple(word for name, word in _PINNING.items() if r.refs(name)),
-        migratable=power_state is not PowerState.RUNNING or _migratable(r),
+        immobile=immobile(r, tables),
+        unstoppable=unstoppable(r, tables),
         boot_cpu={k: v for k, v in r.mapping("last_boot_CPU_flags").items() if k in ("vendor", "features")},
         blocked_operations=r.mapping("blocked_operations"),
         current_operations=_operations(r),
         other_config=r.mapping("other_config"),
     )
-
-
-def _migratable(r: Record) -> bool:
-    """A VM without guest tools, which report to guest_metrics, can't be moved live (VM_LACKS_FEATURE, sheet §4.3); XAPI
-    leaves pool_migrate out of allowed_operations for other reasons that lie in the VM, and while it is busy."""
-    if r.has("guest_metrics") and r.ref_or_none("guest_metrics") is None:
-        return False
-    idle = not r.mapping("current_operations") and not r.mapping("blocked_operations")
-    listed = r.texts("allowed_operations")
-    return not (idle and listed) or "pool_migrate" in listed
 
 
 def _needs_hvm(r: Record) -> bool:

@@ -16,6 +16,7 @@ from tests.core.build import GIB, NOW, PoolBuilder, certificate, survey, uuid, v
 
 OURS = {MARK: Mark("run-1", NOW - 60).text}
 MOVABLE = PlacementWish()
+TOOLS = "its guest tools do not run"
 STOPPABLE = PlacementWish(stop_for_maintenance=True)
 
 
@@ -143,7 +144,18 @@ REASONS: dict[str, tuple[dict[str, object], VmWish | None, str, str]] = {
         "param-key=pool_migrate",
     ),
     "device": ({"pinned_devices": ("PCI",)}, wish("web1"), "its PCI ties it to xen02", "stopForMaintenance: true"),
-    "no tools": ({"migratable": False}, wish("web1"), "XAPI does not let it be moved", "stopForMaintenance: true"),
+    "no tools": (
+        {"immobile": TOOLS, "unstoppable": TOOLS},
+        wish("web1", placement=PlacementWish(stop_for_maintenance=True)),
+        "its guest tools do not run, so it can neither be moved live nor shut down cleanly",
+        "install or start its guest tools; or switch it off: xe vm-shutdown uuid=uuid-web1 --force",
+    ),
+    "nested": (
+        {"immobile": "it uses nested virtualisation"},
+        wish("web1"),
+        "it uses nested virtualisation, so it can't be moved live",
+        "stopForMaintenance: true",
+    ),
     "local disk": (
         {"sr": "local-xen02"},
         wish("web1"),

@@ -214,7 +214,8 @@ def _guest(tables: Any, name: str, host: str | None, srs: dict[str, str], networ
         "guest_metrics": tools if host else NULL,
     }
     if host:
-        tables["VM_guest_metrics"][tools] = {**blank("VM_guest_metrics"), "other": {"feature-shutdown": "1"}}
+        features = {f"feature-{name}": "1" for name in ("shutdown", "reboot", "suspend", "poweroff")}  # recording 01
+        tables["VM_guest_metrics"][tools] = {**blank("VM_guest_metrics"), "other": features}
     tables["VDI"][vdi] = {**blank("VDI"), "uuid": f"disk-{name}", "name_label": f"{name}-disk", "SR": sr}
     tables["VBD"][vbd] = {
         **blank("VBD"),

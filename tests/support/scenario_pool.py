@@ -34,7 +34,7 @@ from reconciler.lab.generate import generate
 from reconciler.lab.generate_parts import GIB, Builder, add_vdi
 from reconciler.lab.guests import NEVER
 from reconciler.lab.records import guest_metrics
-from reconciler.lab.rules import allowed_operations, memory_overhead
+from reconciler.lab.rules import GUEST_FEATURES, allowed_operations, memory_overhead
 
 START = 1_795_316_400.0
 """2026-11-22 03:00:00 UTC: virtual time when every scenario starts."""
@@ -169,8 +169,8 @@ class _Pool:
         home = told.get("home", told.get("at"))
         if runs:
             self.domids[host] += 1
-        tools = b.add("VM_guest_metrics") if runs else NULL
-        if runs:
+        tools = b.add("VM_guest_metrics") if runs and told.get("guest", {}).get("tools") != "never" else NULL
+        if tools != NULL:
             self.tables["VM_guest_metrics"][tools].update(guest_metrics(b.uuid(), START - 10_000))
         ref = b.add(
             "VM",
@@ -212,7 +212,7 @@ class _Pool:
             vm["VGPUs"] = [b.add("VGPU", VM=ref)]
         if "booted_on" in told:
             vm["last_boot_CPU_flags"] = {"vendor": told["booted_on"], "features": ""}
-        vm["allowed_operations"] = allowed_operations(vm)
+        vm["allowed_operations"] = allowed_operations(vm, GUEST_FEATURES if runs and tools == NULL else ())
 
     def _vapp(self, name: str) -> str:
         for ref, record in self.tables["VM_appliance"].items():

@@ -11,6 +11,9 @@ import pytest
 from reconciler.core.model import PowerState
 from reconciler.core.port import TransportFault
 from reconciler.xapi import snapshot
+from reconciler.xapi.fields import Record
+from reconciler.xapi.guests import CLASSES as GUESTS
+from reconciler.xapi.guests import in_doubt
 from reconciler.xapi.read import CLASSES, read_pool
 
 SHARED = Path(os.environ.get("XENREC_SHARED", Path(__file__).parents[3] / "shared"))
@@ -168,7 +171,8 @@ def test_real_databases(dump):
     before = copy.deepcopy(tables)
     session = FakeSession(tables)
     state = read_pool(session, now=1.0)
-    assert session.calls == [f"{c}.get_all_records" for c in CLASSES]
+    doubt = any(in_doubt(Record("VM", ref, r)) for ref, r in tables["VM"].items())
+    assert session.calls == [f"{c}.get_all_records" for c in (*CLASSES, *(GUESTS if doubt else ()))]
     assert tables == before
     for cls, table in (("VM", state.vms), ("host", state.hosts), ("VBD", state.vbds), ("SR", state.srs)):
         assert set(table) == set(tables[cls])
@@ -198,3 +202,69 @@ def test_real_databases_survive_a_file_without_their_secrets(dump, tmp_path):
     assert replace(state, pool=kept) == loaded
     hidden = {k for k, v in loaded.pool.other_config.items() if v == snapshot.HIDDEN}
     assert hidden == {k for k in state.pool.other_config if "password" in k}
+
+
+LISTED = ["pool_migrate", "suspend", "clean_shutdown"]
+DRIVERS = {"major": "9", "minor": "3", "micro": "0"}
+
+
+@pytest.mark.parametrize(
+    ("vm", "guest", "metrics", "immobile", "unstoppable"),
+    [
+        ({"allowed_operations": LISTED}, None, {}, "", ""),
+        ({}, None, {}, "its guest tools do not run", "its guest tools do not run"),
+        ({}, None, {"current_domain_type": "pv"}, "", ""),
+        ({}, {"other": {}}, {}, "its guest tools do not run", "its guest tools do not run"),
+        ({}, {"other": {}, "PV_drivers_version": DRIVERS}, {}, "", ""),
+        ({}, {"other": {}, "PV_drivers_version": {"major": "9"}}, {}, "its guest tools do not run", None),
+        ({}, {"other": {"feature-suspend": "1"}}, {}, "", "its guest tools do not run"),
+        ({}, {"other": {"feature-poweroff": "1"}}, {}, "its guest tools do not run", ""),
+        (
+            {},
+            {"other": {"data-cant-suspend-reason": "no vdisk"}, "PV_drivers_version": DRIVERS},
+            {},
+            "its guest says that it can't be suspended: no vdisk",
+            "",
+        ),
+        ({}, {"PV_drivers_version": DRIVERS}, {"nomigrate": True}, "its platform setting nomigrate forbids that", ""),
+        ({}, {"PV_drivers_version": DRIVERS}, {"nested_virt": True}, "it uses nested virtualisation", ""),
+        (
+            {"platform": {"nomigrate": "true"}},
+            {"PV_drivers_version": DRIVERS},
+            None,
+            "its platform setting nomigrate forbids that",
+            "",
+        ),
+        (
+            {"allowed_operations": ["clean_shutdown"]},
+            {"PV_drivers_version": DRIVERS},
+            {},
+            "XAPI does not list pool_migrate among its allowed operations",
+            "",
+        ),
+        (
+            {"allowed_operations": ["clean_shutdown"], "VGPUs": ["g1"]},
+            {"PV_drivers_version": DRIVERS},
+            {},
+            "",
+            "",
+        ),
+        (
+            {"allowed_operations": ["hard_shutdown"], "current_operations": {"t1": "snapshot"}},
+            {"PV_drivers_version": DRIVERS},
+            {},
+            "",
+            "",
+        ),
+        ({"power_state": "Halted"}, None, {}, "", ""),
+    ],
+)
+def test_what_the_guest_lets_nobody_do(vm, guest, metrics, immobile, unstoppable):
+    """xapi_vm_lifecycle.ml:check_op_for_feature, is_mobile."""
+    tables = small()
+    tables["VM"]["v1"] |= {"VGPUs": [], "guest_metrics": "gm" if guest else NULL, "metrics": "m1", **vm}
+    tables["VM_guest_metrics"] = {"gm": guest} if guest else {}
+    tables["VM_metrics"] = {"m1": metrics} if metrics is not None else {}
+    read_vm = read(tables).vms["v1"]
+    assert read_vm.immobile == immobile
+    assert unstoppable is None or read_vm.unstoppable == unstoppable

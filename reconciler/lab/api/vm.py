@@ -175,10 +175,10 @@ def shutdown(call: Call, vm: str) -> Steps:
     """Clean, and hard when that fails."""
 
     def body() -> Steps:
-        from reconciler.lab.rules import has_tools  # noqa: PLC0415 - only here
+        from reconciler.lab.rules import guest_refuses  # noqa: PLC0415 - only here
 
         record = call.db.get("VM", vm)
-        if record["power_state"] == "Running" and has_tools(call.db, record):
+        if record["power_state"] == "Running" and "clean_shutdown" not in guest_refuses(call.db, record):
             yield from _clean(call, vm)
         else:
             yield from _hard(call, vm)
