@@ -13,6 +13,7 @@ def target_faults(
 ) -> list[str]:
     """Everything but memory that keeps a VM off a host; `where` tells on which host each VM is by now."""
     why = _storage(vm, target, state, power) + _networks(vm, target, state, where, power)
+    why += _devices(vm, target, state, where)
     if vm.needs_hvm and not target.hvm_capable:
         why.append(f"{target.name} can't run HVM guests")
     if target.cpus and vm.vcpus > target.cpus:
@@ -69,6 +70,37 @@ def _networks(vm: Vm, target: Host, state: PoolState, where: Mapping[Ref, Ref | 
             elif users and target.ref not in users:
                 why.append(f"other VMs use the internal network {network.name} on another host than {target.name}")
     return why
+
+
+def _devices(vm: Vm, target: Host, state: PoolState, where: Mapping[Ref, Ref | None]) -> list[str]:
+    """GPUs, USB devices and virtual functions: that the host has them, and that those which a plan brings there are no
+    more than were left. What left the host gives nothing back here but where it is of the very same kind."""
+    known = state.devices
+    why = []
+    for usb in known.usbs:
+        if usb.vm == vm.ref and usb.host != target.ref:
+            why.append(f"{target.name} has not its USB device {usb.name}")
+    for mine in (v for v in known.vgpus if v.vm == vm.ref):
+        gpus = [p for p in known.pgpus if p.host == target.ref and p.group == mine.group and mine.type in p.most]
+        moved = [other for other in known.vgpus if (other.group, other.type) == (mine.group, mine.type)]
+        came = sum(_went(v.vm, target.ref, state, where) for v in moved if v.vm != vm.ref)
+        came += sum(v.vm == vm.ref and v.ref < mine.ref for v in moved)
+        if sum(p.left.get(mine.type, 0) for p in gpus) - came < 1:
+            why.append(f"{target.name} has no GPU left for it")
+    for card in {one.card for one in known.functions if one.host == target.ref}:
+        nets = {one.network for one in known.functions if one.card == card}
+        left = min(one.left for one in known.functions if one.card == card and one.host == target.ref)
+        for vif in state.vifs.values():
+            if vif.network in nets:
+                left -= 1 if vif.vm == vm.ref else _went(vif.vm, target.ref, state, where)
+        if left < 0 and any(vif.vm == vm.ref and vif.network in nets for vif in state.vifs.values()):
+            why.append(f"{target.name} has no virtual function left for it")
+    return why
+
+
+def _went(vm: Ref, host: Ref, state: PoolState, where: Mapping[Ref, Ref | None]) -> int:
+    """1 where a VM was brought to the host, -1 where it left it."""
+    return (where.get(vm) == host) - (state.vms[vm].resident_on == host if vm in state.vms else False)
 
 
 def parted(moved: Mapping[Ref, VmWish], wishes: Mapping[Ref, VmWish], where: Mapping[Ref, Ref | None]) -> list[Ref]:

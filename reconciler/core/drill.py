@@ -18,6 +18,7 @@ from reconciler.core.drill_bounds import Bounds, Odds
 from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Survey
 from reconciler.core.model import PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room, obstacle
+from reconciler.core.placing import as_found
 from reconciler.core.plan import Thing, Verb
 from reconciler.core.restore import as_rejoined
 from reconciler.core.select import Selection, select
@@ -271,7 +272,7 @@ def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm], *, alone:
         for ref, one in ground.stands.by_ref.items()
     }
     members = {name: by_ref[one.host.ref] for name, one in ground.stands.by_member.items()}
-    room = replace(ground.room, free=dict(ground.room.free), groups=dict(ground.room.groups), promised={})
+    room = replace(ground.room.copy(), promised={})
     room.networks = {network: host for network, host in ground.room.networks.items() if host not in gone}
     draft = Draft()
     plan_starts(
@@ -299,7 +300,7 @@ def _possible(vm: Vm, ground: _Ground) -> frozenset[Ref]:
     """Ready hosts that could run a VM if they had all the room in the world and nobody else on them."""
     wish = ground.selection.wishes[vm.ref].placement
     empty = Room(ground.state, dict.fromkeys(ground.state.hosts, 1 << 62))
-    return frozenset(h.ref for h in ground.stands.ready if not obstacle(vm, h, empty, wish))
+    return frozenset(h.ref for h in ground.stands.ready if not obstacle(as_found(vm), h, empty, wish))
 
 
 def _bounds(ground: _Ground) -> Bounds:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.model import PoolState, Ref, Vm
-from reconciler.core.placement import drives, need
+from reconciler.core.placement import devices, drives, need
 from reconciler.core.wanted import PlacementWish
 
 
@@ -64,7 +64,7 @@ class Bounds:
                 if kind not in asked:
                     asked[kind] = possible(vm)
                 where = asked[kind]
-                bound = bool(wishes[vm.ref].together) or any(
+                bound = bool(wishes[vm.ref].together or devices(vm, state)) or any(
                     not state.network_hosts.get(state.vifs[v].network) for v in vm.vifs if v in state.vifs
                 )
                 rows.append((vm, need(vm), None if where >= everywhere else where, bound))
@@ -97,7 +97,8 @@ def _kind(vm: Vm, wish: PlacementWish, state: PoolState) -> object:
         frozenset(state.vifs[v].network for v in vm.vifs if v in state.vifs),
         vm.needs_hvm,
         vm.vcpus,
-        vm.pinned_devices,
+        tuple((v.group, v.type) for v in state.devices.vgpus_of.get(vm.ref, ())),
+        tuple(usb.host for usb in state.devices.usbs_of.get(vm.ref, ())),
         wish.require,
         wish.avoid,
     )

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from reconciler.core.devices import Devices
+
 Ref = str
 """An opaque reference of one XAPI database. It means nothing after a change of database: uuids do."""
 
@@ -64,6 +66,8 @@ class Host:
     cpu_features_hvm: str = ""
     """CPU features that it offers to HVM guests, as hex words joined by hyphens; "" where it does not tell."""
     cpu_features_pv: str = ""
+    iommu: bool | None = None
+    """It can pass hardware through; None where it does not tell."""
     current_operations: tuple[str, ...] = ()
     other_config: Mapping[str, str] = field(default_factory=dict)
 
@@ -224,6 +228,7 @@ class PoolState:
     vifs: Mapping[Ref, Vif]
     networks: Mapping[Ref, Network]
     pifs: Mapping[Ref, Pif]
+    devices: Devices = Devices()  # noqa: RUF009 - frozen
     read_at: float = 0.0
     read_from: str = ""
 
@@ -257,6 +262,10 @@ class PoolState:
         for pif in self.pifs.values():
             found.setdefault(pif.network, set()).add(pif.host)
         return {net: frozenset(hosts) for net, hosts in found.items()}
+
+    def networks_of(self, vm: Vm) -> tuple[Ref, ...]:
+        """The networks of its interfaces, one each."""
+        return tuple(self.vifs[ref].network for ref in vm.vifs if ref in self.vifs)
 
     @cached_property
     def network_users(self) -> Mapping[Ref, frozenset[Ref]]:

@@ -6,7 +6,7 @@ The order of the tests is assert_can_boot_here's (sheet §5.3), so that our reas
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.wanted import PlacementWish
@@ -52,6 +52,11 @@ def held(vm: Vm) -> int:
     return vm.memory_dynamic_min + vm.memory_overhead
 
 
+def devices(vm: Vm, state: PoolState) -> Mapping[str, int]:
+    """What a VM takes of its host's devices."""
+    return state.devices.takes(vm.ref, state.networks_of(vm))
+
+
 @dataclass
 class Room:
     """What is left on each host while a plan is made; `groups` counts VMs of each spread/together group per host."""
@@ -62,6 +67,8 @@ class Room:
     groups: dict[tuple[str, Ref], int] = field(default_factory=dict)
     networks: dict[Ref, Ref] = field(default_factory=dict)
     """Internal network -> the host where VMs on it run."""
+    stock: dict[tuple[Ref, str], int] = field(default_factory=dict)
+    """What is left of a host's devices; no entry: no limit is known."""
     promised: dict[Ref, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     """Host -> what stops and moves of this plan give back there: bytes and the action's id, in the plan's order."""
 
@@ -83,7 +90,14 @@ class Room:
 
     def copy(self) -> Room:
         """The same room, to try something in."""
-        return Room(self.state, dict(self.free), dict(self.groups), dict(self.networks), dict(self.promised))
+        return replace(
+            self,
+            free=dict(self.free),
+            groups=dict(self.groups),
+            networks=dict(self.networks),
+            stock=dict(self.stock),
+            promised=dict(self.promised),
+        )
 
     @classmethod
     def of(cls, state: PoolState, placements: Mapping[Ref, PlacementWish]) -> Room:
@@ -96,6 +110,7 @@ class Room:
         room = cls(
             state,
             {h.ref: h.memory_total - h.memory_overhead - taken.get(h.ref, 0) for h in state.hosts.values()},
+            stock={(host, what): n for host, there in state.devices.stock.items() for what, n in there.items()},
         )
         for vm in state.vms.values():
             if vm.resident_on and vm.is_guest:
@@ -108,9 +123,15 @@ class Room:
         for network in internal_networks(vm, self.state):
             self.networks.setdefault(network, host)
 
+    def _use(self, vm: Vm, host: Ref, sign: int) -> None:
+        for what, number in devices(vm, self.state).items():
+            if (host, what) in self.stock:
+                self.stock[host, what] += sign * number
+
     def take(self, vm: Vm, host: Ref, wish: PlacementWish | None) -> None:
         """Reserve the room of a VM on a host."""
         self.free[host] -= need(vm)
+        self._use(vm, host, -1)
         self._count(vm, host, wish)
 
     def vacate(self, vm: Vm, host: Ref, wish: PlacementWish | None, stop: str) -> None:
@@ -118,6 +139,7 @@ class Room:
         given = held(vm)
         self.free[host] += given
         self.promised[host] = (*self.promised.get(host, ()), (given, stop))
+        self._use(vm, host, 1)
         for group in groups(wish):
             if self.groups.get((group, host)):
                 self.groups[group, host] -= 1
@@ -187,6 +209,8 @@ def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
     return (
         _unreachable(vm, host, state)
         or internal
+        or _lacking(vm, host, state)
+        or used_up(vm, host, room)
         or _unfit(vm, host)
         or short
         or _too_few_cpus(vm, host)
@@ -197,7 +221,23 @@ def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
 
 def lasting_obstacle(vm: Vm, host: Host, state: PoolState) -> str:
     """Why a VM can't run on a living host however much memory is free there, wherever other VMs are; "" if it can."""
-    return _unreachable(vm, host, state) or _unfit(vm, host) or _too_few_cpus(vm, host)
+    return _unreachable(vm, host, state) or _lacking(vm, host, state) or _unfit(vm, host) or _too_few_cpus(vm, host)
+
+
+def _lacking(vm: Vm, host: Host, state: PoolState) -> str:
+    """Devices that the host has none of (sheet §5.3, tests 9 and 10)."""
+    if not state.devices.vgpus and not state.devices.usbs:
+        return ""
+    hosts = {ref: other.name for ref, other in state.hosts.items()}
+    return state.devices.lacking(vm.ref, host.ref, iommu=host.iommu, names=hosts)
+
+
+def used_up(vm: Vm, host: Host, room: Room) -> str:
+    """Devices of which too few are left (sheet §5.3, tests 9 and 11)."""
+    for what, number in devices(vm, room.state).items():
+        if room.stock.get((host.ref, what), number) < number:
+            return room.state.devices.short(what)
+    return ""
 
 
 def _unreachable(vm: Vm, host: Host, state: PoolState) -> str:

@@ -14,7 +14,7 @@ from reconciler.core.model import Host, PowerState, Ref, Vm
 from reconciler.core.moves import immovable
 from reconciler.core.place.problem import NOWHERE, Item, Problem, Spot, groups_of
 from reconciler.core.place.world import World
-from reconciler.core.placement import Room, barred, drives, held, internal_networks, lasting_obstacle, need
+from reconciler.core.placement import Room, barred, devices, drives, held, internal_networks, lasting_obstacle, need
 from reconciler.core.plan import Verb
 from reconciler.core.select import Selection
 from reconciler.core.standing import Standing, Stands
@@ -192,7 +192,10 @@ class _Frame:
                 yield vm, wish
 
     def _framed(self, items: Sequence[Item], vms: Sequence[Vm], wishes: Sequence[VmWish]) -> Framed:
-        spots = tuple(Spot(h.uuid, h.name, self.room.free.get(h.ref, 0)) for h in self.hosts)
+        stock: dict[Ref, dict[str, int]] = {}
+        for (host, what), number in self.room.stock.items():
+            stock.setdefault(host, {})[what] = number
+        spots = tuple(Spot(h.uuid, h.name, self.room.free.get(h.ref, 0), stock.get(h.ref, {})) for h in self.hosts)
         problem = Problem(spots, tuple(items), max(0, self.wanted.policy.reserve - self.lost), self._others(items))
         return Framed(problem, self.hosts, tuple(vms), tuple(wishes))
 
@@ -276,6 +279,7 @@ class _Frame:
             together=placement.together or "",
             apart=placement.apart or "",
             ties=tuple(internal_networks(vm, self.room.state)),
+            takes=tuple(sorted(devices(vm, self.room.state).items())),
         )
 
     def _hosts_of(self, vm: Vm) -> frozenset[int]:
@@ -284,6 +288,8 @@ class _Frame:
         key = (
             frozenset(d.sr for d in drives(vm, state)),
             frozenset(state.vifs[v].network for v in vm.vifs if v in state.vifs),
+            tuple((v.group, v.type) for v in state.devices.vgpus_of.get(vm.ref, ())),
+            tuple(usb.host for usb in state.devices.usbs_of.get(vm.ref, ())),
             vm.needs_hvm,
             vm.vcpus,
             None if vm.power_state is PowerState.HALTED else tuple(sorted(vm.boot_cpu.items())),

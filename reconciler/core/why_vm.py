@@ -137,8 +137,12 @@ def _known(vm: Vm, ground: Ground, state: PoolState) -> tuple[str, ...]:
     networks = [state.networks[state.vifs[v].network].name for v in vm.vifs if v in state.vifs]
     if networks:
         lines.append(f"networks {names(dict.fromkeys(networks))}")
-    if vm.pinned_devices:
+    if given := state.devices.described(vm.ref):
+        lines.append(f"is given {names(given)}")
+    if vm.pinned_devices and vm.power_state is PowerState.RUNNING:
         lines.append(f"tied to its host by {names(vm.pinned_devices)}")
+    if vm.immobile:
+        lines.append(f"can't be moved live: {vm.immobile}")
     if vm.current_operations:
         lines.append(f"somebody is at it: {names(vm.current_operations)}")
     lines += [f"{op} is blocked: {text or 'no reason given'}" for op, text in sorted(vm.blocked_operations.items())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from reconciler.lab.database import Database, Record
+from reconciler.lab.devices import assert_devices
 from reconciler.lab.errors import Failure
 from reconciler.lab.records import drives
 from reconciler.lab.rules import free_memory, memory_overhead, start_memory
@@ -56,9 +57,7 @@ def assert_can_boot_here(
         assert_cpu_compatible(db, vm_ref, host)
     _assert_sees_srs(db, vm_ref, vm, host)
     _assert_sees_networks(db, vm_ref, vm, host, record)
-    for devices, code in (("VGPUs", "VM_REQUIRES_GPU"), ("attached_PCIs", "VM_REQUIRES_IOMMU")):
-        if vm[devices] and not record["PGPUs"]:
-            raise Failure(code, vm_ref if code == "VM_REQUIRES_GPU" else host)
+    assert_devices(db, vm_ref, vm, host)
     if (
         vm["HVM_boot_policy"]
         and record["capabilities"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.lab.database import Database, Record
+from reconciler.lab.devices import passed_through, settle
 from reconciler.lab.guests import networks
 from reconciler.lab.physical import Box, Disk, Domain
 from reconciler.lab.rules import allowed_operations, guest_refuses
@@ -129,6 +130,10 @@ def set_attached(db: Database, vm: Record, *, attached: bool) -> None:
     for ref in vm["VIFs"]:
         if ref in db.tables["VIF"]:
             db.update("VIF", ref, currently_attached=attached, current_operations={})
+    if vm["VGPUs"]:
+        settle(db, vm, attached=attached)
+        if vm_ref := next((ref for ref, r in db.tables["VM"].items() if r["uuid"] == vm["uuid"]), None):
+            write_vm(db, vm_ref, attached_PCIs=passed_through(db, vm) if attached else [])
 
 
 def set_halted(db: Database, ref: str, host: str, *, state: str = "Halted") -> None:

@@ -113,6 +113,8 @@ PIF_metrics
 Bond
     uuid:s master:PIF slaves:set(PIF) other_config:m! primary_slave:PIF mode:e=balance-slb properties:m links_up:i
     auto_update_mac:b=true
+network_sriov
+    uuid:s physical_PIF:PIF logical_PIF:PIF requires_reboot:b configuration_mode:e=sysfs
 VLAN
     uuid:s tagged_PIF:PIF untagged_PIF:PIF tag:i=-1 other_config:m!
 tunnel
@@ -319,6 +321,14 @@ RELATIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("VGPU", "VM"): ("VM", "VGPUs"),
     ("VTPM", "VM"): ("VM", "VTPMs"),
     ("VUSB", "VM"): ("VM", "VUSBs"),
+    ("VUSB", "USB_group"): ("USB_group", "VUSBs"),
+    ("PUSB", "USB_group"): ("USB_group", "PUSBs"),
+    ("PUSB", "host"): ("host", "PUSBs"),
+    ("VGPU", "GPU_group"): ("GPU_group", "VGPUs"),
+    ("VGPU", "resident_on"): ("PGPU", "resident_VGPUs"),
+    ("PGPU", "GPU_group"): ("GPU_group", "PGPUs"),
+    ("network_sriov", "logical_PIF"): ("PIF", "sriov_logical_PIF_of"),
+    ("network_sriov", "physical_PIF"): ("PIF", "sriov_physical_PIF_of"),
     ("PCI", "host"): ("host", "PCIs"),
     ("PGPU", "host"): ("host", "PGPUs"),
     ("task", "subtask_of"): ("task", "subtasks"),

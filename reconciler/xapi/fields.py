@@ -79,6 +79,13 @@ class Record:
             return dict(value)
         raise self._wrong(name, "a map of strings", value)
 
+    def counts(self, name: str) -> dict[str, int]:
+        """A map to int64s."""
+        value = self.fields.get(name, {})
+        if not isinstance(value, dict):
+            raise self._wrong(name, "a map of integers", value)
+        return {key: Record(self.cls, self.ref, {name: number}).number(name) for key, number in value.items()}
+
     def has(self, name: str) -> bool:
         """Whether this release has the field."""
         return name in self.fields

@@ -19,6 +19,7 @@ from reconciler.core.model import (
     Vm,
 )
 from reconciler.core.port import FaultKind, Session, TransportFault
+from reconciler.xapi.devices import read_devices
 from reconciler.xapi.fields import Record, records
 from reconciler.xapi.guests import CLASSES as GUESTS
 from reconciler.xapi.guests import immobile, in_doubt, unstoppable
@@ -57,6 +58,7 @@ def read_pool(session: Session, *, now: float, deadline: float = 60.0) -> PoolSt
         vifs={ref: _vif(r) for ref, r in tables["VIF"].items()},
         networks={ref: _network(r) for ref, r in tables["network"].items()},
         pifs={ref: _pif(r) for ref, r in tables["PIF"].items()},
+        devices=read_devices(session, tables, deadline=deadline),
         read_at=now,
         read_from=session.address,
     )
@@ -103,6 +105,7 @@ def _host(r: Record, metrics: Mapping[str, Record]) -> Host:
         cpu_vendor=cpu.get("vendor", ""),
         cpu_features_hvm=_features(cpu, "hvm"),
         cpu_features_pv=_features(cpu, "pv"),
+        iommu={"true": True, "false": False}.get(r.mapping("chipset_info").get("iommu", "")),
         current_operations=_operations(r),
         other_config=r.mapping("other_config"),
     )
@@ -149,7 +152,7 @@ def _vm(r: Record, tables: Mapping[str, Mapping[str, Record]]) -> Vm:
         suspend_vdi=r.ref_or_none("suspend_VDI"),
         vbds=r.refs("VBDs"),
         vifs=r.refs("VIFs"),
-        pinned_devices=tuple(word for name, word in _PINNING.items() if r.refs(name)),
+        pinned_devices=() if "pool_migrate" in r.texts("allowed_operations") else _pinning(r),
         immobile=immobile(r, tables),
         unstoppable=unstoppable(r, tables),
         boot_cpu={k: v for k, v in r.mapping("last_boot_CPU_flags").items() if k in ("vendor", "features")},
@@ -157,6 +160,12 @@ def _vm(r: Record, tables: Mapping[str, Mapping[str, Record]]) -> Vm:
         current_operations=_operations(r),
         other_config=r.mapping("other_config"),
     )
+
+
+def _pinning(r: Record) -> tuple[str, ...]:
+    """A running VM with such a device stays where it is, but some kinds of VGPU migrate: then XAPI lists that
+    (xapi_vm_lifecycle.ml:check_vgpu)."""
+    return tuple(word for name, word in _PINNING.items() if r.refs(name))
 
 
 def _needs_hvm(r: Record) -> bool:

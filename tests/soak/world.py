@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import tempfile
 from dataclasses import replace
@@ -14,10 +15,14 @@ from reconciler.core.plan import Outcome, Plan, Verb
 from reconciler.core.wanted import MemberState, SelectorKind, Wanted, WantedState
 from reconciler.execute.lease import LeaseBusy
 from reconciler.lab import Lab, Release, Seed, Timing
+from reconciler.lab.database import relink
 from reconciler.lab.faults import deed
+from reconciler.lab.generate_parts import Builder
 from reconciler.lab.random_faults import KINDS
+from reconciler.lab.rules import GUEST_FEATURES, allowed_operations
 from reconciler.lab.schedule import Run
 from reconciler.lab.schedule import Schedule as Script
+from reconciler.lab.schema import NULL
 from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.state.lock import LockBusy
@@ -28,6 +33,7 @@ from tests.soak.port import Fate, SoakPort
 from tests.soak.schedule import PoolSpec, Schedule, Step
 from tests.soak.watch import Violation, Watch
 from tests.support.calls import Killed
+from tests.support.scenario_hardware import SHARE, Hardware
 
 ROUNDS = 8
 """Applies after the last fault until nothing is left to do, at most."""
@@ -381,8 +387,33 @@ def make_lab(spec: PoolSpec, seed: int) -> Lab:
     if spec.ha:
         for pool in grown.tables["pool"].values():
             pool["ha_enabled"] = True
+    add_hardware(grown, random.Random(f"hardware {seed}"))
     release = Release.CLASSIC if spec.classic else Release.V24_16
     return Lab(grown, timing=FAST if spec.fast else REAL, release=release, random_seed=seed)
+
+
+def add_hardware(grown: Seed, rng: random.Random) -> None:
+    """In some pools hosts have GPUs, of which VMs have some, and some guests run without tools."""
+    if rng.random() < 0.75:
+        return
+    build = Builder(rng.randrange(1 << 30))
+    build.tables = grown.tables
+    hardware = Hardware(build, grown.tables)
+    for host in grown.tables["host"]:
+        if number := rng.choice((0, 1, 1, 2)):
+            hardware.add_gpus(host, number)
+    for ref, vm in grown.tables["VM"].items():
+        if vm["is_control_domain"] or vm["is_a_template"]:
+            continue
+        runs = vm["resident_on"] != NULL
+        if rng.random() < 0.4:
+            hardware.give_gpu(ref, rng.choice((True, SHARE)), vm["resident_on"] if runs else None)
+        bare = runs and rng.random() < 0.2
+        if bare:
+            grown.tables["VM_guest_metrics"].pop(vm["guest_metrics"], None)
+            vm["guest_metrics"] = NULL
+        vm["allowed_operations"] = allowed_operations(vm, GUEST_FEATURES if bare else ())
+    relink(grown.tables)
 
 
 def play(schedule: Schedule, log: list[str] | None = None) -> list[Violation]:

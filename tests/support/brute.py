@@ -4,6 +4,7 @@ solver, and states the rules anew."""
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from reconciler.core.place.problem import Answer, Item, Problem, Spot
 
@@ -25,11 +26,25 @@ def wishes_hold(problem: Problem, index: int, at: list[int | None]) -> bool:
     return True
 
 
+def stocked(problem: Problem, index: int, host: int, at: list[int | None]) -> bool:
+    """The host has the devices left that an item takes, with all items as given."""
+    for what, number in problem.items[index].takes:
+        if what not in problem.spots[host].stock:
+            continue  # no limit
+        left = problem.spots[host].stock[what]
+        for other, x in enumerate(problem.items):
+            taken = dict(x.takes).get(what, 0)
+            left += taken * (x.here == host) - taken * (at[other] == host)
+        if left < number:
+            return False
+    return True
+
+
 def may_start(problem: Problem, index: int, host: int, at: list[int | None]) -> bool:
     """A start there is right, room apart: its own hosts, where a member of its group is, apart from others, and on its
     internal networks' host."""
     item = problem.items[index]
-    if host not in item.can or host not in item.may:
+    if host not in item.can or host not in item.may or not stocked(problem, index, host, at):
         return False
     mates = []
     for other, x in enumerate(problem.items):
@@ -49,6 +64,8 @@ def may_move(problem: Problem, index: int, host: int, at: list[int | None], begu
     """A move there breaks no hard wish that holds, room apart."""
     item, where = problem.items[index], at[index]
     if where is None or where == host or not item.movable or host not in item.can:
+        return False
+    if not stocked(problem, index, host, at):
         return False
     if not (item.yields or not begun[index]):
         return False
@@ -175,8 +192,9 @@ def broken_rule(problem: Problem, answer: Answer) -> str:
     return "" if sorted(answer.unmet) == wrong else "it does not say right which wishes are unmet"
 
 
-def random_problem(seed: int, *, hosts: int = 4, vms: int = 6) -> Problem:
-    """A pool of up to so many hosts and VMs, mostly full, with all kinds of wishes; sizes in GiB, a byte for one."""
+def random_problem(seed: int, *, hosts: int = 4, vms: int = 6, devices: bool = False) -> Problem:
+    """A pool of up to so many hosts and VMs, mostly full, with all kinds of wishes; sizes in GiB, a byte for one. With
+    `devices` some take GPUs, of which some hosts have none."""
     rng = random.Random(seed)
     n = rng.randint(1, hosts)
     everywhere = frozenset(range(n))
@@ -216,5 +234,9 @@ def random_problem(seed: int, *, hosts: int = 4, vms: int = 6) -> Problem:
     for h in range(n):  # what is left is mostly taken by VMs that nobody declared
         if rng.random() < 0.7:
             left[h] -= rng.randint(0, left[h])
-    spots = tuple(Spot(f"host-{h}", f"xen{h:02}", left[h]) for h in range(n))
+    stock: list[dict[str, int]] = [{} for _ in range(n)]
+    if devices:
+        items = [replace(i, takes=(("gpu", 1),)) if rng.random() < 0.7 else i for i in items]
+        stock = [{"gpu": rng.choice((0, 0, 1, 1))} if rng.random() < 0.9 else {} for _ in range(n)]
+    spots = tuple(Spot(f"host-{h}", f"xen{h:02}", left[h], stock[h]) for h in range(n))
     return Problem(spots, tuple(items))

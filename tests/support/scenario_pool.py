@@ -35,17 +35,18 @@ from reconciler.lab.generate_parts import GIB, Builder, add_vdi
 from reconciler.lab.guests import NEVER
 from reconciler.lab.records import guest_metrics
 from reconciler.lab.rules import GUEST_FEATURES, allowed_operations, memory_overhead
+from tests.support.scenario_hardware import Hardware
 
 START = 1_795_316_400.0
 """2026-11-22 03:00:00 UTC: virtual time when every scenario starts."""
 
 KEYS = {
     *("hosts", "memory", "release", "srs", "plugged", "networks", "default_sr", "suspend_sr", "ha"),
-    *("pool_other_config", "disabled", "timing", "vms", "cpu"),
+    *("pool_other_config", "disabled", "timing", "vms", "cpu", "gpus", "sriov"),
 }
 VM_KEYS = {
     *("name", "at", "home", "state", "gib", "sr", "cd", "tags", "order", "start_delay", "blocked", "network"),
-    *("uuid", "kind", "vapp", "shutdown_delay", "guest", "gpu", "booted_on"),
+    *("uuid", "kind", "vapp", "shutdown_delay", "guest", "gpu", "usb", "booted_on"),
 }
 
 
@@ -70,6 +71,10 @@ def make_lab(told: Mapping[str, Any]) -> Lab:
         record["cpu_info"] = {**record["cpu_info"], "vendor": vendor}
     for sr, hosts in told.get("plugged", {}).items():
         made.keep_plugs(sr, hosts)
+    for host, number in told.get("gpus", {}).items():
+        made.hardware.add_gpus(made.hosts[host], number)
+    for network, functions in told.get("sriov", {}).items():
+        made.hardware.add_sriov(network, {made.hosts[host]: number for host, number in functions.items()})
     for network, hosts in told.get("networks", {}).items():
         made.add_network(network, hosts)
     for number, vm in enumerate(told.get("vms", []), start=1):
@@ -124,6 +129,7 @@ class _Pool:
         self.hosts = {r["name_label"]: ref for ref, r in tables["host"].items()}
         self.domids = dict.fromkeys(self.hosts.values(), 1)
         self.guests: dict[str, Mapping[str, Any]] = {}
+        self.hardware = Hardware(self.build, tables)
 
     def sr(self, name: str | None) -> str:
         """Ref of an SR: by name, local@HOST, or none."""
@@ -209,7 +215,9 @@ class _Pool:
             vm["suspend_VDI"] = add_vdi(b, sr, f"{name} memory image", gib * GIB)
         b.add("VIF", VM=ref, network=self._network(told.get("network")), device="0", MTU=1500, currently_attached=runs)
         if told.get("gpu"):
-            vm["VGPUs"] = [b.add("VGPU", VM=ref)]
+            self.hardware.give_gpu(ref, told["gpu"], host if runs else None)
+        if told.get("usb"):
+            self.hardware.give_usb(ref, self.hosts[told["usb"]])
         if "booted_on" in told:
             vm["last_boot_CPU_flags"] = {"vendor": told["booted_on"], "features": ""}
         vm["allowed_operations"] = allowed_operations(vm, GUEST_FEATURES if runs and tools == NULL else ())

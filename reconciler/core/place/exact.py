@@ -12,11 +12,31 @@ _Reach = tuple[int, ...]
 
 
 def ideal(problem: Problem) -> _Reach:
-    """What no answer can be better than: only those are lost that no host can ever take."""
+    """What no answer can be better than: only those are lost that no host can ever take, and those for which no device
+    is left."""
     world = World(problem)
     unplaced = tuple(i for i in problem.starts if not problem.open_to[i])
+    unplaced += _without_device(problem, set(unplaced))
     unmet = tuple(i for i in problem.running if not world.content(i) and not _can_be_settled(i, world))
     return reach(problem, Answer(unplaced=unplaced, unmet=unmet))
+
+
+def _without_device(problem: Problem, lost: set[int]) -> tuple[int, ...]:
+    """Starts for which too few devices are left on all hosts together, whichever of equal priority these are."""
+    found = set()
+    for what in sorted({what for i in problem.starts for what, _ in problem.items[i].takes}):
+        takers = [i for i in problem.starts if i not in lost and what in dict(problem.items[i].takes)]
+        hosts = frozenset[int]().union(*(problem.open_to[i] for i in takers))
+        if any(what in dict(problem.items[i].takes) and problem.items[i].movable for i in problem.running):
+            hosts = frozenset(range(len(problem.spots)))  # what moves away gives back where these can go
+        if any(what not in problem.spots[h].stock for h in hosts):
+            continue
+        left = sum(problem.spots[h].stock[what] for h in hosts)
+        for i in sorted(takers, key=lambda i: (-problem.items[i].priority, dict(problem.items[i].takes)[what])):
+            left -= dict(problem.items[i].takes)[what]
+            if left < 0:
+                found.add(i)
+    return tuple(sorted(found))
 
 
 def _can_be_settled(index: int, world: World) -> bool:
@@ -120,12 +140,24 @@ class Exact:
                     after = (*state[:place], host, *state[place + 1 :])
                     if after in parents or (item.apart and self._beside(index, host, state)):
                         continue
+                    if item.takes and not self._stocked(index, host, state):
+                        continue
                     parents[after] = (state, Move(index, where, host))
                     self.found.spent += 1
                     room = list(free)
                     room[where] += item.held if where == item.here else item.need
                     room[host] -= item.held if host == item.here else item.need
                     yield after, tuple(room)
+
+    def _stocked(self, index: int, host: int, state: tuple[int, ...]) -> bool:
+        """The host has the devices left that it takes, with everything where it is."""
+        there = dict(self.problem.spots[host].stock)
+        for i, at in self._pairs(state):
+            here = self.problem.items[i].here
+            for what, number in self.problem.items[i].takes if (at == host) != (here == host) else ():
+                if what in there:
+                    there[what] += number if here == host else -number
+        return all(there.get(what, number) >= number for what, number in self.problem.items[index].takes)
 
     def _beside(self, index: int, host: int, state: tuple[int, ...]) -> bool:
         """Another of those that it must be apart from is there."""

@@ -16,6 +16,8 @@ class Spot:
     key: str
     name: str
     free: int
+    stock: Mapping[str, int] = field(default_factory=dict)
+    """Devices that are left: of what is not named there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Item:
     apart: str = ""
     ties: tuple[str, ...] = ()
     """Internal networks: XAPI starts a VM only where the others on such a network run (sheet §5.3)."""
+    takes: tuple[tuple[str, int], ...] = ()
+    """Devices that it takes of its host's stock, and how many."""
     restart: bool = True
     """It would be started again if its host were lost: what `reserve` must find room for."""
 

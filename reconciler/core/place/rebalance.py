@@ -17,7 +17,10 @@ def rebalance(problem: Problem, answer: Answer, solve: Callable[[Problem], Answe
     world = replayed(problem, answer)
     fixed = {m.item for m in answer.moves} | {i for i, _ in answer.starts}
     items = tuple(_as_wish(i, item, world, mobile=i not in fixed) for i, item in enumerate(problem.items))
-    spots = tuple(replace(spot, free=free) for spot, free in zip(problem.spots, world.free, strict=True))
+    spots = tuple(
+        replace(spot, free=free, stock=stock)
+        for spot, free, stock in zip(problem.spots, world.free, world.stock, strict=True)
+    )
     derived = Problem(spots, items, others=problem.others)
     found = solve(derived)
     after = replayed(derived, found)
@@ -62,6 +65,7 @@ def _spread(problem: Problem, world: World, fixed: set[int]) -> tuple[Move, ...]
             for h in sorted(item.can & item.may)
             if there.get(h, 0) + 1 < there[here]
             and world.free[h] >= item.need
+            and world.stocked(index, h)
             and item.taste(h) <= item.taste(here)
             and not (item.apart and h in world.crowd[f"apart:{item.apart}"])
         ]

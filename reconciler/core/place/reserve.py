@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
@@ -53,6 +54,7 @@ def _down(problem: Problem, world: World, lost: Sequence[int], homes: Sequence[S
     """VMs of these hosts that would find no room on the others."""
     order = sorted((free, -host) for host, free in enumerate(world.free) if host not in lost)
     apart: dict[str, set[int]] = {}
+    used: Counter[tuple[int, str]] = Counter()
     down = []
     for index in sorted((i for h in lost for i in homes[h]), key=problem.rank):
         item = problem.items[index]
@@ -64,12 +66,16 @@ def _down(problem: Problem, world: World, lost: Sequence[int], homes: Sequence[S
         least = bisect_left(order, (item.need, -len(world.free)))
         while place >= least:
             free, minus = order[place]
-            if -minus in open_to and not (group and -minus in apart[group]):
+            there = world.stock[-minus]
+            stocked = all(there.get(w, n + used[-minus, w]) - used[-minus, w] >= n for w, n in item.takes)
+            if -minus in open_to and stocked and not (group and -minus in apart[group]):
                 break
             place -= 1
         if place < least:
             down.append(index)
             continue
+        for what, number in item.takes:
+            used[-minus, what] += number
         order.pop(place)
         insort(order, (free - item.need, minus))
         if group:

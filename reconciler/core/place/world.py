@@ -11,6 +11,7 @@ class World:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.free = [spot.free for spot in problem.spots]
+        self.stock = [dict(spot.stock) for spot in problem.spots]
         self.at: list[int | None] = [item.here for item in problem.items]
         self.names = [groups_of(item) for item in problem.items]
         self.crowd: dict[str, dict[int, int]] = {group: {} for group in problem.groups}
@@ -33,8 +34,21 @@ class World:
             if not there[host]:
                 del there[host]
 
+    def stocked(self, index: int, host: int) -> bool:
+        """The host has the devices left that it takes."""
+        there = self.stock[host]
+        return all(there.get(what, number) >= number for what, number in self.problem.items[index].takes)
+
+    def _use(self, index: int, host: int, sign: int) -> None:
+        for what, number in self.problem.items[index].takes:
+            if what in self.stock[host]:
+                self.stock[host][what] += sign * number
+
     def joins(self, index: int, host: int) -> bool:
-        """The groups let it start on the host: apart from its like, where its group and its internal networks are."""
+        """Its devices are left there, and the groups let it start on the host: apart from its like, where its group and
+        its internal networks are."""
+        if not self.stocked(index, host):
+            return False
         for group in self.names[index]:
             there = self.crowd[group]
             if group.startswith("apart:"):
@@ -55,7 +69,7 @@ class World:
         item, where = self.problem.items[index], self.at[index]
         if where is None or host == where or index not in self.mobile or host not in item.can:
             return False
-        if host not in item.may and where in item.may:
+        if (host not in item.may and where in item.may) or not self.stocked(index, host):
             return False
         return not (item.apart and host in self.crowd[f"apart:{item.apart}"])
 
@@ -67,6 +81,7 @@ class World:
         """Start it there."""
         self.at[index] = host
         self.free[host] -= self.problem.items[index].need
+        self._use(index, host, -1)
         self._count(index, host, 1)
 
     def stop(self, index: int) -> None:
@@ -75,6 +90,7 @@ class World:
         assert where is not None
         self.at[index] = None
         self.free[where] += self._weight(index, where)
+        self._use(index, where, 1)
         self._count(index, where, -1)
 
     def move(self, index: int, host: int) -> None:
@@ -103,6 +119,8 @@ class World:
     def _shift(self, index: int, source: int, target: int) -> None:
         self.free[source] += self._weight(index, source)
         self.free[target] -= self._weight(index, target)
+        self._use(index, source, 1)
+        self._use(index, target, -1)
         self._count(index, source, -1)
         self._count(index, target, 1)
         self.at[index] = target

@@ -2,6 +2,7 @@
 
 from reconciler.lab.api import (
     appliance,
+    device,
     event,
     generic,
     hand_over,
@@ -21,6 +22,7 @@ from reconciler.lab.api import (
 
 __all__ = [
     "appliance",
+    "device",
     "event",
     "generic",
     "hand_over",

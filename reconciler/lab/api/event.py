@@ -15,7 +15,7 @@ SILENT = frozenset({"session", "user", "event", "data_source", "message", "role"
 """Tables whose changes make no events; messages are no table."""
 LONGEST = 86400.0
 _OTHERS = """
-auth data_source diagnostics event lvhd network_sriov observer probe_result pvs_cache_storage pvs_proxy pvs_server
+auth data_source diagnostics event lvhd observer probe_result pvs_cache_storage pvs_proxy pvs_server
 pvs_site repository sr_stat vdi_nbd_server_info
 """
 COUNTED = dict.fromkeys(_OTHERS.split(), 0)

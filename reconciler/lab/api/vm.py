@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.lab import hypervisor
 from reconciler.lab.calls import Call, method
+from reconciler.lab.devices import allocate, settle
 from reconciler.lab.errors import Failure
 from reconciler.lab.forward import forward, is_alive, with_vm_operation
 from reconciler.lab.kernel import Steps
@@ -43,6 +44,7 @@ def _bring_up(call: Call, vm: str, host: str, *, paused: bool, resume: bool = Fa
     """Reserve, forward, release; on failure the VM is as it was."""
     timing = call.lab.timing
     before = call.db.get("VM", vm)
+    allocate(call.db, vm, host)
     call.db.update("VM", vm, scheduled_to_be_resident_on=host)
     seconds = timing.vm_resume if resume else timing.vm_start
     _busy(call, host, "vm_resume" if resume else "vm_start")
@@ -51,6 +53,7 @@ def _bring_up(call: Call, vm: str, host: str, *, paused: bool, resume: bool = Fa
     except Failure:
         if vm in call.db.tables["VM"]:
             write_vm(call.db, vm, scheduled_to_be_resident_on=NULL)
+            settle(call.db, call.db.get("VM", vm), attached=call.db.get("VM", vm)["power_state"] == "Running")
         _busy(call, host, None)
         raise
     _busy(call, host, None)
