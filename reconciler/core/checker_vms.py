@@ -55,8 +55,6 @@ def power_change(action: Action, world: World) -> list[str]:
         why += _start(action, vm, state, world)
     elif world.power[vm.ref] is PowerState.HALTED:
         why.append("it is halted")
-    elif action.verb is Verb.SHUTDOWN and vm.unstoppable and world.power[vm.ref] is PowerState.RUNNING:
-        why.append(f"XAPI does not shut it down cleanly: {vm.unstoppable}")
     return why
 
 

@@ -66,10 +66,6 @@ def plan_stop(vm: Vm, wish: VmWish, stands: Stands, state: PoolState, proved: fr
                 place,
             )
         )
-    elif verb is Verb.SHUTDOWN and vm.unstoppable:
-        remedy = f"install or start its guest tools; or switch it off: xe vm-shutdown uuid={vm.uuid} --force"
-        why = f"{vm.unstoppable}, so it can't be shut down cleanly"
-        draft.unmet.append(Unmet(thing, f"state {wish.state}", why, remedy, place))
     elif vm.power_state is PowerState.RUNNING:
         draft.actions.append(action)
     elif vm.power_state is PowerState.PAUSED:
