@@ -29,10 +29,17 @@ from reconciler.core.words import names
 from reconciler.pipeline import Reconciler
 from reconciler.roll import Rolling, Stopped
 from reconciler.rooms import operator
-from reconciler.views.roll import preview_text
+from reconciler.views.roll import preview_json, preview_text, roll_json
 from reconciler.views.words import clean, utc
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class RollFormat(StrEnum):
+    """How a roll, or its preview, is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Turn(StrEnum):
@@ -76,6 +83,9 @@ def roll(
     abandon: Annotated[
         bool, typer.Option("--abandon", help="End the one that is under way: enable its host, bring its VMs home.")
     ] = False,
+    form: Annotated[
+        RollFormat, typer.Option("--format", help="text or json; what happens meanwhile is told on standard error.")
+    ] = RollFormat.TEXT,
     state_dir: StateOption = None,
 ) -> None:
     """Rolling maintenance: each host in turn is emptied, worked on by a command, waited for, and brought back.
@@ -84,6 +94,14 @@ def roll(
     69 unreachable, 75 another run.
     """
     s = screen()
+    machine = form is RollFormat.JSON
+    said: list[str] = []
+    rolled: Roll | None = None
+
+    def tell(text: str) -> None:
+        said.append(text)
+        note(clean(text))
+
     try:
         if resume + abandon + plan > 1 or ((again or skip) and not resume) or (again and skip):
             raise Stop(Exit.USAGE, "--plan, --resume (with --again or --skip) and --abandon are different things")
@@ -94,28 +112,36 @@ def roll(
                 return reconciler(manifest, state_dir, attended=not unattended)
 
             rec = make(wanted)
-            rolling = Rolling(wanted, make, run_command, lambda text: note(clean(text)))
+            rolling = Rolling(wanted, make, run_command, tell)
             if plan:
-                _preview(rolling, _asked(rec, wanted, hosts, run, master, deadline, back_within, reboots=reboots))
+                asked = _asked(rec, wanted, hosts, run, master, deadline, back_within, reboots=reboots)
+                _preview(rolling, asked, machine=machine)
                 return
             with rec.folder.lock(run=rec.run, since=rec.port.now()):
                 held = rolling.held()
                 if abandon:
-                    _abandon(rolling, held)
+                    rolled = held
+                    _abandon(rolling, held, said, machine=machine)
                     return
                 rolled = _chosen(rec, wanted, held, hosts, run, master, deadline, back_within, reboots, resume=resume)
                 if held is None:
                     if not (yes or unattended):
-                        _ask(rolling, rolled, interactive=s.interactive)
+                        _ask(rolling, rolled, interactive=s.interactive and not machine)
                     rolling.begin(rolled)
                 else:
                     note(f"going on with the rolling maintenance {held.id}, begun at {utc(held.begun_at)}")
                     rolling.resume(rolled, again=again, skip=skip)
                 rolling.go()
     except Stopped as stopped:
+        if machine:
+            at = getattr(rolling, "roll", rolled)
+            say(roll_json(wanted.name, at, said, stopped=(stopped.why, stopped.remedy)))
         fail(Stop(Exit.PARTIAL, f"stopped: {clean(stopped.why)}", clean(stopped.remedy)))
     except Stop as stop:
         fail(stop)
+    if machine:
+        say(roll_json(wanted.name, rolling.roll, said, left=rolling.left))
+        return
     why, remedy = rolling.left
     turns = f"Done: {names(rolled.hosts)} had {'its turn' if len(rolled.hosts) == 1 else 'their turns'}"
     if why:
@@ -199,9 +225,10 @@ def _chosen(
     )
 
 
-def _preview(rolling: Rolling, asked: Roll) -> None:
+def _preview(rolling: Rolling, asked: Roll, *, machine: bool) -> None:
     turns = rolling.preview(asked.hosts)
-    say(preview_text(asked, [(t.host, t.plan, t.obstacle, t.remedy) for t in turns]))
+    told = [(t.host, t.plan, t.obstacle, t.remedy) for t in turns]
+    say(preview_json(rolling.wanted.name, asked, told) if machine else preview_text(asked, told))
     if any(t.obstacle for t in turns):
         raise typer.Exit(Exit.PARTIAL)
 
@@ -217,12 +244,19 @@ def _ask(rolling: Rolling, asked: Roll, *, interactive: bool) -> None:
         raise Stop(Exit.USAGE, "nothing was done")
 
 
-def _abandon(rolling: Rolling, held: Roll | None) -> None:
+def _abandon(rolling: Rolling, held: Roll | None, said: list[str], *, machine: bool) -> None:
     hosts = rolling.abandon(held)
+    if not hosts and held is None and machine:
+        say(roll_json(rolling.wanted.name, None, said))
+        return
     if not hosts and held is None:
         say("no rolling maintenance is under way")
         return
     done = held.done if held else ()
     half = held is not None and held.phase is Phase.COMMAND and held.sent_at is not None and held.code != 0
+    if machine:
+        sure = held is None or not half
+        say(roll_json(rolling.wanted.name, held, said, ended={"enabled": list(hosts), "command_ended_well": sure}))
+        return
     warn = f"; of the command on {held.host} it is not known that it ended well" if half and held else ""
     say(f"ended: {', '.join(hosts) or 'no host'} enabled again; {len(done)} had their turn before{warn}")

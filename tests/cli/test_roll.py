@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,11 @@ from reconciler.command import KEPT, run_command
 from tests.cli.desk import Desk, at_desk  # noqa: F401 - the fixture
 
 CYCLE = "--reboots --run 'xenrec lab power cycle {host}'"
+
+
+def document(text: str) -> Any:
+    """The one JSON document among what was written."""
+    return json.loads(text[text.index("{\n") : text.rindex("\n}") + 2])
 
 
 def stoppable(desk: Desk) -> None:
@@ -60,6 +67,39 @@ def test_looked_at_asked_and_done(desk: Desk) -> None:
     assert "roll: clean" in told
     assert [one["code"] for one in desk.journal() if one["kind"] == "command-end"] == [0]
     assert desk.lab.harm() == []
+
+
+def test_for_machines(desk: Desk) -> None:
+    """One document on standard output, whatever comes of it; what happens meanwhile goes to standard error."""
+    ahead = desk(f"xenrec roll m.yaml --plan --hosts xen02 {CYCLE} --format json")
+    told = document(ahead.text)
+    assert (told["format"], told["format_version"], told["hosts"]) == ("xenrec-roll-plan", 1, ["xen02"])
+    (turn,) = told["turns"]
+    assert (turn["host"], turn["begins"]) == ("xen02", False)
+    assert "stopForMaintenance" in turn["next"]
+    assert ahead.code == 3
+    stoppable(desk)
+    told = document(desk(f"xenrec roll m.yaml --plan --hosts xen02 {CYCLE} --format json").text)
+    assert told["turns"][0]["begins"]
+    assert any(a["verb"] == "migrate" for s in told["turns"][0]["plan"]["stages"] for a in s["actions"])
+    nobody = desk(f"xenrec roll m.yaml --hosts xen02 {CYCLE} --format json", "yes")
+    assert "there is no terminal to ask on" in nobody.text
+    failed = desk("xenrec roll m.yaml --hosts xen02 --run false --yes --format json")
+    told = document(failed.text)
+    assert (told["format"], told["result"], told["done"]) == ("xenrec-roll", "stopped", [])
+    assert told["under_way"] == {"host": "xen02", "phase": "command"}
+    assert told["why"] == "the command on xen02 ended with exit code 1; xen02 stays in maintenance"
+    assert "--resume --again" in told["next"]
+    assert failed.code == 3
+    told = document(desk("xenrec roll m.yaml --resume --skip --format json").text)
+    assert (told["result"], told["done"], told["under_way"]["host"]) == ("done", ["xen02"], None)
+    assert "xen02: done (1 of 1)" in told["said"]
+    told = document(desk("xenrec roll m.yaml --abandon --format json").text)
+    assert (told["result"], told["done"]) == ("none", [])
+    desk("xenrec roll m.yaml --hosts xen02 --run false --yes")
+    told = document(desk("xenrec roll m.yaml --abandon --format json").text)
+    assert told["abandoned"] == {"enabled": ["xen02"], "command_ended_well": False}
+    assert told["result"] == "ended"
 
 
 def test_stopped_taken_up_and_ended(desk: Desk) -> None:
