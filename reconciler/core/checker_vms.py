@@ -191,6 +191,15 @@ def migration(action: Action, world: World) -> list[str]:
         why.append(f"{source.name} is not live and answering")
     if action.to is not None and source is not None and source.uuid == action.to.uuid:
         why.append("it is there already")
+    if (key := world.wanted.policy.migration_network) and action.to is not None:
+        there = [
+            p
+            for p in state.pifs.values()
+            if state.hosts[p.host].uuid == action.to.uuid and p.currently_attached and p.address != ""
+        ]
+        nets = [n for n in state.networks.values() if key in (n.name, n.uuid)]
+        if len(nets) != 1 or not any(p.network == nets[0].ref for p in there):
+            why.append(f"{action.to.name} has no address on the migration network")
     return [*why, *_target(action, vm, state, world)]
 
 

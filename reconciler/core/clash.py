@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from reconciler.core.conflict import Clause, Kind, about, conflict
-from reconciler.core.model import PoolState, Vm
+from reconciler.core.model import Vm
 from reconciler.core.moves import immovable
-from reconciler.core.placement import bound_by, lasting_obstacle, listed
-from reconciler.core.placing import Framed
+from reconciler.core.placement import Room, bound_by, lasting_obstacle, listed, unreached
+from reconciler.core.placing import Framed, as_found
 from reconciler.core.standing import Stands
 from reconciler.core.wanted import PlacementWish
 from reconciler.core.words import names
@@ -15,8 +15,8 @@ from reconciler.core.words import names
 class Clashes:
     """The hard wishes of every VM of a problem, for asking why one of them can't be met."""
 
-    def __init__(self, framed: Framed, stands: Stands, state: PoolState) -> None:
-        self.framed, self.stands, self.state = framed, stands, state
+    def __init__(self, framed: Framed, stands: Stands, room: Room) -> None:
+        self.framed, self.stands, self.room = framed, stands, room
         self.remedies: dict[str, str] = {}
         """What would help a VM more than changing a wish, by uuid."""
         ready = {h.ref for h in stands.ready}
@@ -51,13 +51,15 @@ class Clashes:
         found = []
         if item.here is not None and not item.movable:
             why = immovable(vm) or "may not be moved"
-            if not immovable(vm) and (network := bound_by(vm, self.state)):
+            if not immovable(vm) and (network := bound_by(vm, self.room.state)):
                 why = f"uses the internal network {network}, off which XAPI moves no running VM"
             stays = f"{vm.name} {why}"
             found.append(Clause(vm.uuid, Kind.HOSTS, stays, frozenset({self._name(item.here)} & self.hosts)))
         elif not item.can >= self.open:
             can = frozenset(self._name(n) for n in item.can & self.open)
-            found.append(Clause(vm.uuid, Kind.HOSTS, self._only(vm, can), can))
+            found.append(
+                Clause(vm.uuid, Kind.HOSTS, self._only(vm if item.here is not None else as_found(vm), can), can)
+            )
         if placement.require:
             words = f"require [{', '.join(placement.require)}] of {vm.name}"
             found.append(Clause(vm.uuid, Kind.HOSTS, words, self._named(placement.require), place=place))
@@ -71,10 +73,11 @@ class Clashes:
 
     def _only(self, vm: Vm, can: frozenset[str]) -> str:
         """Which hosts can run it whatever anybody wishes, and what the others lack."""
-        state, lacking = self.state, dict[str, list[str]]()
+        lacking: dict[str, list[str]] = {}
         for number in sorted(self.open):
             if self._name(number) not in can:
-                reason = lasting_obstacle(vm, self.framed.hosts[number], state)
+                host = self.framed.hosts[number]
+                reason = lasting_obstacle(vm, host, self.room.state) or unreached(vm, host, self.room)
                 lacking.setdefault(reason, []).append(self._name(number))
         told = "; ".join(
             f"{hosts[0]} {reason}" + (f"; the same of {names(hosts[1:])}" if hosts[1:] else "")

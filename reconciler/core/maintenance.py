@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.draft import Draft, apply_command
 from reconciler.core.leaving import Departure, Way, reasons, way_out
 from reconciler.core.mark import mark_of
+from reconciler.core.migration_network import NO_MIGRATION
 from reconciler.core.model import PoolState, PowerState, Ref, Vm
 from reconciler.core.place.ask import Solver
 from reconciler.core.place.solve import Solution
@@ -293,6 +294,12 @@ def _homeless(vm: Vm, one: Stand, obstacles: Sequence[tuple[str, str]], stands: 
         return Stuck(vm, f"its disk {drive.what} is on {sr.name}, {where}", _STOPPABLE)
     if not obstacles:
         return Stuck(vm, "no other host is ready to take VMs", "bring one back")
+    if all(why.startswith(NO_MIGRATION) for _, why in obstacles):
+        return Stuck(
+            vm,
+            f"no VM can be moved: {obstacles[0][1].removeprefix(NO_MIGRATION)}",
+            "correct policy.placement.migrationNetwork",
+        )
     told = "; ".join(f"{name} {why}" for name, why in obstacles[:4])
     if len(obstacles) > 4:
         told += f"; and {count(len(obstacles) - 4, 'more host')} can't either"

@@ -209,6 +209,8 @@ class Pif:
     management: bool
     currently_attached: bool
     is_bond_slave: bool = False
+    address: str | None = None
+    """Its primary address; "": it has none, None: not known."""
 
 
 @dataclass(frozen=True)

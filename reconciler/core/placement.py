@@ -69,6 +69,8 @@ class Room:
     """Internal network -> the host where VMs on it run."""
     stock: dict[tuple[Ref, str], int] = field(default_factory=dict)
     """What is left of a host's devices; no entry: no limit is known."""
+    closed: Mapping[Ref, str] = field(default_factory=dict)
+    """Hosts to which no running VM can be moved, whatever it is, each with why."""
     promised: dict[Ref, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     """Host -> what stops and moves of this plan give back there: bytes and the action's id, in the plan's order."""
 
@@ -208,6 +210,7 @@ def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
         short = f"has {size(max(0, room.free.get(host.ref, 0)))} free and {size(need(vm))} are needed"
     return (
         _unreachable(vm, host, state)
+        or unreached(vm, host, room)
         or internal
         or _lacking(vm, host, state)
         or used_up(vm, host, room)
@@ -217,6 +220,11 @@ def obstacle(vm: Vm, host: Host, room: Room, placement: PlacementWish) -> str:
         or barred(host, placement)
         or _group_obstacle(host, room, placement)
     )
+
+
+def unreached(vm: Vm, host: Host, room: Room) -> str:
+    """Why no migration leads to a host; "" for a VM that does not run, or where one does."""
+    return room.closed.get(host.ref, "") if vm.power_state is PowerState.RUNNING else ""
 
 
 def lasting_obstacle(vm: Vm, host: Host, state: PoolState) -> str:

@@ -122,6 +122,8 @@ class _Frame:
     unheard: frozenset[Ref] = frozenset()
     """Hosts that nothing is placed on and that may run what is recorded there: not heard, or in maintenance."""
     open: tuple[int, ...] = ()
+    shut: frozenset[int] = frozenset()
+    """Hosts to which no migration leads."""
     lost: int = 0
     """Hosts that are down or not heard: the reserve is there for them, and soft wishes wait until they are back."""
     _can: dict[tuple[object, ...], frozenset[int]] = field(default_factory=dict)
@@ -143,6 +145,7 @@ class _Frame:
             if ref not in self.index and s.standing is not Standing.DEAD and s.host.uuid not in buried
         )
         self.named = {name: n for n, host in enumerate(self.hosts) for name in (host.name, host.uuid)}
+        self.shut = frozenset(n for n, host in enumerate(self.hosts) if host.ref in self.room.closed)
         self.open = tuple(number for number, host in enumerate(self.hosts) if host.ref in ready)
 
     def framed(self, starts: Sequence[Candidate], *, running: bool) -> Framed:
@@ -237,7 +240,7 @@ class _Frame:
             order=0,
             here=here,
             held=held(one.vm),
-            can=item.can & item.may - {here},
+            can=item.can & item.may - {here} - self.shut,
             may=item.may - {here},
             movable=True,
             home=self.index.get(one.home or ""),
@@ -246,6 +249,8 @@ class _Frame:
     def _running(self, vm: Vm, wish: VmWish) -> Item:
         here = self.index[vm.resident_on or ""]
         item = self._item(vm, wish)
+        if self.shut:
+            item = replace(item, can=item.can - self.shut)
         allowed = wish.max_level is None or wish.max_level >= Level.MOVE
         movable = allowed and not immovable(vm) and self.hosts[here].live and (not item.ties or bool(item.can - {here}))
         declared = self.stands.by_member.get(wish.home or "")

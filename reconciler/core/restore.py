@@ -11,6 +11,7 @@ from reconciler.core.differences import difference
 from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
 from reconciler.core.maintenance import plan_departures, plan_relief
+from reconciler.core.migration_network import closed, plan_migration_network
 from reconciler.core.model import Host, PoolState, Ref, Vm
 from reconciler.core.order import order_stops
 from reconciler.core.place.ask import Solver
@@ -82,6 +83,7 @@ def plan_restore(
     draft.unmet.extend(selection.problems)
     draft.notes.extend(selection.idle)
     _plan_members(wanted, stands, draft)
+    plan_migration_network(wanted, stands, state, draft)
     relieved = plan_relief(wanted, stands, state, draft)
     desired = desired_pool(wanted, selection, state, stands.hosts(), _wanted_master(wanted, stands, failback=failback))
     in_doubt = doubts(wanted, stands, state, forecast=assume_rejoined)
@@ -140,6 +142,7 @@ def _plan_starts(
         if wish.state is WantedState.RUNNING and stands.runs(vm):
             draft.keep(Thing("vm", vm.name, vm.uuid), _kept_words(vm, wish, wanted, stands, resting))
     room = Room.of(state, {r: w.placement for r, w in selection.wishes.items()})
+    room.closed = closed(wanted, state)
     by_uuid = {vm.uuid: vm for vm in state.guests}
     for stop in draft.actions:
         if stop.verb in (Verb.SHUTDOWN, Verb.SUSPEND) and (where := by_uuid[stop.target.uuid].resident_on):

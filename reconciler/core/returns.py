@@ -14,7 +14,7 @@ from reconciler.core.place.ask import Solver
 from reconciler.core.place.home import homeward
 from reconciler.core.place.problem import Answer, Move
 from reconciler.core.place.solve import Solution, place
-from reconciler.core.placement import Room, barred, drives, lasting_obstacle, obstacle
+from reconciler.core.placement import Room, barred, drives, lasting_obstacle, obstacle, unreached
 from reconciler.core.placing import Framed, frame
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.select import Selection
@@ -81,7 +81,7 @@ def plan_returns(
         return
     framed = frame(wanted, selection, stands, room, (), draft)
     away: dict[Ref, list[str]] = {}
-    goals = _goals(framed, selection, stands, state, back, draft, away)
+    goals = _goals(framed, selection, stands, room, back, draft, away)
     moves = homeward(framed.problem, goals, lambda problem: place(problem, solver))
     enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
     before = {framed.vms[i].ref: _known(enables, framed.hosts[host]) for i, host in goals.items()}
@@ -121,13 +121,14 @@ def _goals(
     framed: Framed,
     selection: Selection,
     stands: Stands,
-    state: PoolState,
+    room: Room,
     back: Sequence[Stand],
     draft: Draft,
     away: dict[Ref, list[str]],
 ) -> dict[int, int]:
     """Item -> the host that came back and is its home. A VM that can't go there, whatever room there is, is told, and
     its name added to those that stay away from that host."""
+    state = room.state
     homes = {one.host.ref: one for one in back}
     leaving = {a.target.uuid for a in draft.actions if a.verb in LEAVING}
     goals = {}
@@ -140,7 +141,8 @@ def _goals(
             continue
         one = homes[home]
         tied = tie(vm, wish, source, state)
-        never = lasting_obstacle(vm, one.host, state) or barred(one.host, wish.placement)
+        never = lasting_obstacle(vm, one.host, state) or unreached(vm, one.host, room)
+        never = never or barred(one.host, wish.placement)
         index = framed.index.get(ref)
         why = tied.why if tied else f"{one.thing.name} {never}" if never else ""
         if not why and index is None:

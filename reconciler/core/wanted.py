@@ -311,6 +311,7 @@ class Policy:
     shed: Priority | None = None
     """VMs of this priority and lower may be shut down so that more important ones can start; None: no VM is."""
     reserve_place: Place | None = None
+    migration_network_place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from reconciler.core.place.greedy import Greedy
 from reconciler.core.place.problem import Answer
 from reconciler.core.place.reserve import Loss
 from reconciler.core.place.solve import Solution, solve
-from reconciler.core.placement import Room, barred, bound_by, drives, lasting_obstacle, need, obstacle
+from reconciler.core.placement import Room, barred, bound_by, drives, lasting_obstacle, need, obstacle, unreached
 from reconciler.core.placing import Candidate, Framed, as_found, frame
 from reconciler.core.plan import Action, Thing, Unmet
 from reconciler.core.select import Selection
@@ -75,7 +75,7 @@ class Places:
 
     def _tell(self, framed: Framed, solution: Solution, only: Mapping[Ref, Ref | None]) -> None:
         failing = solution.answer.unplaced or solution.answer.unmet
-        clashes = Clashes(framed, self.stands, self.room.state) if failing else None
+        clashes = Clashes(framed, self.stands, self.room) if failing else None
         for index in solution.answer.unplaced:
             vm, wish = framed.vms[index], framed.wishes[index]
             hosts = [h for h in self.stands.ready if only[vm.ref] in (None, h.ref)]
@@ -136,7 +136,8 @@ class Places:
         """Why a running VM can't go to a host, wherever the others of its groups are."""
         free = self.room.free.get(host.ref, 0)
         short = f"has {size(max(0, free))} free and {size(need(vm))} are needed" if free < need(vm) else ""
-        return lasting_obstacle(vm, host, self.room.state) or short or barred(host, wish.placement)
+        never = lasting_obstacle(vm, host, self.room.state) or unreached(vm, host, self.room)
+        return never or short or barred(host, wish.placement)
 
 
 def bound_words(answer: Answer, *, asked: bool) -> str:

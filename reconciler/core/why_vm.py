@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reconciler.core.migration_network import closed
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room, drives, need, obstacle
 from reconciler.core.plan import Thing, Verb
@@ -141,7 +142,7 @@ def _known(vm: Vm, ground: Ground, state: PoolState) -> tuple[str, ...]:
         lines.append(f"is given {names(given)}")
     if vm.pinned_devices and vm.power_state is PowerState.RUNNING:
         lines.append(f"tied to its host by {names(vm.pinned_devices)}")
-    if vm.immobile:
+    if vm.immobile and one is not None and one.answers:
         lines.append(f"can't be moved live: {vm.immobile}")
     if vm.current_operations:
         lines.append(f"somebody is at it: {names(vm.current_operations)}")
@@ -197,6 +198,7 @@ def _considered(
 ) -> tuple[Considered, ...]:
     wishes = ground.selection.wishes if ground.selection is not None else {}
     room = Room.of(state, {ref: w.placement for ref, w in wishes.items()})
+    room.closed = closed(ground.wanted, state)
     running = vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
     ready = {h.ref for h in stands.ready}
     found = []

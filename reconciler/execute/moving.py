@@ -7,6 +7,7 @@ when the domain is suspended already, has the source shut it down (xapi_vm_migra
 
 from __future__ import annotations
 
+from reconciler.core.migration_network import OF_XEN_ORCHESTRA
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import FaultKind, Json, XapiFailure
 from reconciler.core.words import names
@@ -17,9 +18,6 @@ from reconciler.execute.look import tcp_round
 
 CANCEL_FOR = 120.0
 """Seconds for a cancelled migration to end: cancelling is best effort (sheet §8.1)."""
-OF_XEN_ORCHESTRA = "xo:migrationNetwork"
-"""Key of pool.other_config with a network's uuid. XAPI itself has no pool-wide setting: the network is an option of
-each call, and without it the source connects to the target's management address."""
 
 
 def is_there(bench: Bench, action: Action, vm: dict[str, Json]) -> bool:

@@ -141,6 +141,9 @@ def _policy(doc: Document, policy: models_policy.Policy) -> Policy:
         rebalance=policy.placement.rebalance,
         cool_down=policy.placement.cool_down,
         shed=None if policy.placement.shed == "none" else Priority[policy.placement.shed.upper()],
+        migration_network_place=doc.place(("spec", "policy", "placement", "migrationNetwork"))
+        if policy.placement.migration_network
+        else None,
         reserve_place=doc.place(("spec", "policy", "placement", "reserve")) if policy.placement.reserve else None,
         limits=Limits(
             starts_per_host=limits.starts_per_host,

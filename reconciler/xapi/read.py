@@ -252,4 +252,12 @@ def _pif(r: Record) -> Pif:
         management=r.flag("management"),
         currently_attached=r.flag("currently_attached"),
         is_bond_slave=r.ref_or_none("bond_slave_of") is not None,
+        address=_address(r),
     )
+
+
+def _address(r: Record) -> str | None:
+    """xapi_pif_helpers.ml:get_primary_address."""
+    if r.text("primary_address_type", "IPv4") == "IPv4":
+        return r.text("IP") if r.has("IP") else None
+    return next((text.partition("/")[0] for text in r.texts("IPv6")), "")

@@ -25,7 +25,7 @@ given, is its number in the list. What a guest does comes so many seconds after 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from reconciler.lab import NULL, Lab, Release, Seed, Timing
@@ -42,7 +42,7 @@ START = 1_795_316_400.0
 
 KEYS = {
     *("hosts", "memory", "release", "srs", "plugged", "networks", "default_sr", "suspend_sr", "ha"),
-    *("pool_other_config", "disabled", "timing", "vms", "cpu", "gpus", "sriov"),
+    *("pool_other_config", "disabled", "timing", "vms", "cpu", "gpus", "sriov", "addresses"),
 }
 VM_KEYS = {
     *("name", "at", "home", "state", "gib", "sr", "cd", "tags", "order", "start_delay", "blocked", "network"),
@@ -76,7 +76,7 @@ def make_lab(told: Mapping[str, Any]) -> Lab:
     for network, functions in told.get("sriov", {}).items():
         made.hardware.add_sriov(network, {made.hosts[host]: number for host, number in functions.items()})
     for network, hosts in told.get("networks", {}).items():
-        made.add_network(network, hosts)
+        made.add_network(network, hosts, told.get("addresses", {}).get(network, ()))
     for number, vm in enumerate(told.get("vms", []), start=1):
         made.add_vm(number, vm)
     _pool_fields(made, told)
@@ -150,12 +150,19 @@ class _Pool:
             if record["SR"] == ref and record["host"] not in kept:
                 del self.tables["PBD"][pbd]
 
-    def add_network(self, name: str, hosts: list[str]) -> None:
-        """A network with a PIF on these hosts."""
+    def add_network(self, name: str, hosts: list[str], addressed: Collection[str]) -> None:
+        """A network with a PIF on these hosts, some of which have an address there."""
         ref = self.build.add("network", name_label=name, bridge=f"br-{name}", MTU=1500, managed=True)
-        for host in hosts:
+        for number, host in enumerate(hosts, start=1):
             self.build.add(
-                "PIF", device="eth2", network=ref, host=self.hosts[host], MTU=1500, VLAN=-1, currently_attached=True
+                "PIF",
+                device="eth2",
+                network=ref,
+                host=self.hosts[host],
+                MTU=1500,
+                VLAN=-1,
+                currently_attached=True,
+                IP=f"10.77.0.{number}" if host in addressed else "",
             )
 
     def _network(self, name: str | None) -> str:
