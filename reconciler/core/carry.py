@@ -165,7 +165,9 @@ def choice_words(framed: Framed, vm: Vm, host: Host, room: Room) -> str:
         return f"where the group {item.together} runs"
     free = {n: room.free.get(framed.hosts[n].ref, 0) for n in framed.problem.open_to[index]}
     beside = {n for n in free if groups.get((f"apart:{item.apart}", framed.hosts[n].ref))}
-    fit = [n for n, b in free.items() if b >= need(vm) and n not in beside and not used_up(vm, framed.hosts[n], room)]
+    fit = [n for n, bytes_ in free.items() if bytes_ >= need(vm) and n not in beside]
+    if item.takes:
+        fit = [n for n in fit if not used_up(vm, framed.hosts[n], room)]
     if len(fit) <= 1:
         return "the only host that can run it"
     if free[chosen] == max(free[n] for n in fit):

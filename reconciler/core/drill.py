@@ -300,7 +300,8 @@ def _possible(vm: Vm, ground: _Ground) -> frozenset[Ref]:
     """Ready hosts that could run a VM if they had all the room in the world and nobody else on them."""
     wish = ground.selection.wishes[vm.ref].placement
     empty = Room(ground.state, dict.fromkeys(ground.state.hosts, 1 << 62))
-    return frozenset(h.ref for h in ground.stands.ready if not obstacle(as_found(vm), h, empty, wish))
+    halted = as_found(vm)
+    return frozenset(h.ref for h in ground.stands.ready if not obstacle(halted, h, empty, wish))
 
 
 def _bounds(ground: _Ground) -> Bounds:

@@ -79,7 +79,8 @@ class Places:
         for index in solution.answer.unplaced:
             vm, wish = framed.vms[index], framed.wishes[index]
             hosts = [h for h in self.stands.ready if only[vm.ref] in (None, h.ref)]
-            told = [(h.name, reason) for h in hosts if (reason := obstacle(as_found(vm), h, self.room, wish.placement))]
+            halted = as_found(vm)
+            told = [(h.name, reason) for h in hosts if (reason := obstacle(halted, h, self.room, wish.placement))]
             thing = Thing("vm", vm.name, vm.uuid)
             if clashes is not None and (why := clashes.why(index)):
                 self.draft.unmet.append(
