@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reconciler.core.drill import drill
+from reconciler.core.plan import Verb
+from reconciler.core.wanted import MemberState
 from reconciler.lab import Lab, Schedule, Seed
 from reconciler.lab.served_manifest import _wishes, guests
 from reconciler.manifest.load import load
@@ -68,6 +71,20 @@ def planning() -> list[Number]:
                 note += f"; grows with VMs to the power of {growth(took[400], took[vms], vms / 400):.2f}"
             found.append(Number(f"plan: {hosts} hosts, {vms} VMs", took[vms], "s", note=note))
     return found
+
+
+def evacuation() -> list[Number]:
+    """A plan that empties one host of a large pool."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Story.of(Path(folder), hosts=64, vms=5000).reconciler()
+        look = run.observe()
+        members = list(run.wanted.members)
+        members[5] = replace(members[5], state=MemberState.MAINTENANCE, evacuate_all=True)
+        stoppable = tuple(replace(v, placement=replace(v.placement, stop_for_maintenance=True)) for v in run.wanted.vms)
+        run.wanted = replace(run.wanted, members=tuple(members), vms=stoppable)
+        took = best(lambda: run.plan_of(look))
+        moves = sum(a.verb is Verb.MIGRATE for a in run.plan_of(look).actions)
+        return [Number("plan: 64 hosts, 5000 VMs, one host emptied", took, "s", 1.0, note=f"{moves} moves")]
 
 
 def drills() -> list[Number]:
@@ -166,4 +183,4 @@ def surveys() -> list[Number]:
 
 def numbers() -> list[Number]:
     """All of them."""
-    return [*incident(), *planning(), *drills(), *reading(), *manifests(), *surveys()]
+    return [*incident(), *planning(), *evacuation(), *drills(), *reading(), *manifests(), *surveys()]
