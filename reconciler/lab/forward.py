@@ -23,7 +23,8 @@ def forward(call: Call, host: str, operation: Operation, *, move_task: bool = Tr
     """Run an operation on a host and return its result; with `move_task` its task then belongs to that host.
 
     Raises HOST_OFFLINE [host] when live=false; a host that is live=true but cannot be reached is tried ten times,
-    ending early when it becomes live=false, then CANNOT_CONTACT_HOST [host].
+    ending early when it becomes live=false, then CANNOT_CONTACT_HOST [host]. One that is a master itself, or follows
+    another, looks for the session in that database and knows none: SESSION_INVALID [session].
     """
     from reconciler.lab.toolstack import Unreachable  # noqa: PLC0415 - toolstack imports this module's users
 
@@ -40,6 +41,8 @@ def forward(call: Call, host: str, operation: Operation, *, move_task: bool = Tr
         except Unreachable:
             pass
         else:
+            if target.is_master or target.master_run() not in (None, call.ts):
+                raise Failure("SESSION_INVALID", call.session)
             if move_task and call.asynchronous and call.db.find("task", call.task) is not None:
                 call.db.update("task", call.task, resident_on=host)
             process = target.spawn(operation(target), call.method)

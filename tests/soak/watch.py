@@ -63,8 +63,8 @@ class Sight:
 
     answers_since: dict[str, int] = field(default_factory=dict)
     acts_since: dict[str, int] = field(default_factory=dict)
-    crowned_since: dict[str, int] = field(default_factory=dict)
-    """From which call on its role file says master, whether or not its toolstack is up."""
+    role_since: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    """Whether its role file says master, whether or not its toolstack is up; and from which call on."""
     probed: dict[str, int] = field(default_factory=dict)
     power_read: dict[str, int] = field(default_factory=dict)
     written: int = 0
@@ -120,7 +120,7 @@ class Watch:
         self.yields = yields
         self.attended = attended
         was = self.sight
-        self.sight = Sight(was.answers_since, was.acts_since, was.crowned_since)
+        self.sight = Sight(was.answers_since, was.acts_since, was.role_since)
 
     def blame(self, invariant: str, text: str) -> None:
         """Write a violation down."""
@@ -139,10 +139,8 @@ class Watch:
         answers, acts = self.sight.answers_since, self.sight.acts_since
         for name, host in self.lab.hosts.items():
             ts = host.toolstack
-            if host.role == "master":
-                self.sight.crowned_since.setdefault(name, self.number)
-            else:
-                self.sight.crowned_since.pop(name, None)
+            if (crowned := host.role == "master") is not self.sight.role_since.get(name, (None, 0))[0]:
+                self.sight.role_since[name] = crowned, self.number
             if ts is None or not ts.api_up:
                 answers.pop(name, None)
                 acts.pop(name, None)
@@ -295,9 +293,9 @@ class Watch:
                 self.blame("I2", f"promotes {candidate.name} while {host.name} acts as master")
             elif acting and followers and began < self.number:
                 self.blame("I2", f"promotes {candidate.name} while {host.name} is the master of {followers}")
-            asked = self.sight.probed.get(candidate.name, -1)
-            known = self.sight.crowned_since.get(host.name, self.number) <= asked
-            if known and host.powered and host.name in {told for _, told in self.promoted}:
+            known = self._role_was_seen(host, self.sight.probed.get(candidate.name, -1))
+            told = host.name in {told for _, told in self.promoted}
+            if host.role == "master" and host.powered and told and known:
                 self.blame("I3", f"promotes {candidate.name} after {host.name}, which has power")
         # Told by another machine it may be: both chose the same one, and the call changes nothing then.
         if candidate.role == "master" and (self.name, candidate.name) in self.promoted:
@@ -314,6 +312,10 @@ class Watch:
         mine = {told for who, told in self.promoted if who == self.name}
         return host.name in others - mine and not self.lab.reaches(self.source, host)
 
+    def _role_was_seen(self, host: LabHost, looked: int) -> bool:
+        """It was what it is, master or member, when the look was taken that the call follows."""
+        return self.sight.role_since.get(host.name, (False, self.number))[1] <= looked
+
     def unsent(self, method: str) -> None:
         """The call that was just judged did not get out: a promotion that nobody heard was not sent."""
         if method == "pool.emergency_transition_to_master":
@@ -328,7 +330,8 @@ class Watch:
         asked = self.lab.at(address)
         assert asked is not None
         ts = asked.toolstack
-        if self.answers(asked) and ts is not None and not ts.is_master:
+        seen = self._role_was_seen(asked, self.sight.probed.get(asked.name, -1))
+        if self.answers(asked) and ts is not None and not ts.is_master and seen:
             self.blame("I2", f"tells the member {asked.name} to recover the others, which tangles the pool")
         for host in self.lab.hosts.values():
             if host is not asked and host.name in self.sight.acts_since and self._seen(host):

@@ -157,8 +157,24 @@ def _hard(call: Call, vm: str) -> Steps:
         write_vm(call.db, vm, power_state="Halted", suspend_VDI=NULL)
         return
     seconds = call.lab.timing.vm_stop
-    yield from forward(call, _resident(call, vm), lambda ts: hypervisor.stop_domain(ts, vm, seconds=seconds))
+    host = _resident(call, vm)
+    yield from _after_migration(call, vm)
+    if _resident(call, vm) != host:
+        raise Failure("INTERNAL_ERROR", f"Xenops_interface.Xenopsd_error([S(Does_not_exist);[S(VM);S({vm})]])")
+    yield from forward(call, host, lambda ts: hypervisor.stop_domain(ts, vm, seconds=seconds))
     _stopped(call, vm, "shutdown forcibly")
+
+
+def _after_migration(call: Call, vm: str) -> Steps:
+    """Cancel a migration under way and wait for its end: the host does one thing after the other with a VM. The call
+    was forwarded to where the VM was, which has nothing to stop where the migration came first (sheet §4.3, §6;
+    message_forwarding.ml:hard_shutdown)."""
+    for task, operation in call.db.get("VM", vm)["current_operations"].items():
+        record = call.db.find("task", task)
+        if operation == "pool_migrate" and record is not None and record["status"] == "pending":
+            call.db.update("task", task, current_operations={f"DummyRef:|{call.lab.uuid()}|task.cancel": "cancel"})
+    while "pool_migrate" in call.db.get("VM", vm)["current_operations"].values():
+        yield call.lab.timing.vm_switch
 
 
 @method("VM.clean_shutdown", "vm:VM", asynchronous=True, acts=True)
