@@ -75,8 +75,8 @@ def diagnose(
             judged,
             remedy="check connection.username and where connection.password comes from",
         )
-    if masters and (one := _deposed(masters[0], ties_of(wanted, survey), judged, incident, obligations, yields)):
-        return _deposed_words(wanted, one, judged, ties_of(wanted, survey))
+    if masters and (one := _deposed(masters[0], wanted, survey, judged, incident, obligations, yields)):
+        return _deposed_words(wanted, one, judged, ties_of(wanted, survey), demoted=_is_demoted(survey, one.master))
     if masters:
         return _managed(wanted, survey, judged, masters[0])
     return masterless(wanted, survey, judged, known=known, incident=incident, now=now)
@@ -120,7 +120,8 @@ def _two_masters(
 
 def _deposed(
     master: Testimony,
-    ties: Sequence[Tie],
+    wanted: Wanted,
+    survey: Survey,
     judged: Sequence[Judged],
     incident: Incident | None,
     obligations: Sequence[Obligation],
@@ -128,7 +129,9 @@ def _deposed(
 ) -> Obligation | None:
     """The promotion by which the only host that accepts logins was replaced, while the one promoted is not to be seen:
     an old master that comes back then stays master, with the database of that time (sheet §2.9). None where a member
-    follows it, where the promoted one follows a master again, or is proved dead and a person said that it gives way."""
+    follows it, where the promoted one follows a master again, or a person said that it gives way, and it is proved dead
+    or a member in emergency mode."""
+    ties = ties_of(wanted, survey)
     if followers(ties, master.name):
         return None
     for one in reversed(replaced(incident, obligations)):
@@ -136,30 +139,55 @@ def _deposed(
             continue
         successor = next((t for t in ties if t.member == one.master), None)
         dead = any(j.name == one.master and j.verdict is Verdict.DEAD for j in judged)
-        if successor is None or successor.follows or (dead and one.master in yields):
+        if successor is None or successor.follows:
+            return None
+        if one.master in yields and (dead or _is_demoted(survey, one.master)):
             return None
         return one
     return None
 
 
-def _deposed_words(wanted: Wanted, one: Obligation, judged: tuple[Judged, ...], ties: tuple[Tie, ...]) -> Diagnosis:
+def _is_demoted(survey: Survey, name: str) -> bool:
+    """It says that it is in emergency mode: only a member gets into that (sheet §1.2)."""
+    t = survey.of(name)
+    return t is not None and t.login is LoginAnswer.EMERGENCY and t.is_emergency is True
+
+
+def _deposed_words(
+    wanted: Wanted, one: Obligation, judged: tuple[Judged, ...], ties: tuple[Tie, ...], *, demoted: bool
+) -> Diagnosis:
     astray = [t.member for t in ties if t.follows == one.master]
     behind = f", and {names(astray)} {'follows' if len(astray) == 1 else 'follow'} that one" if astray else ""
     dead = any(j.name == one.master and j.verdict is Verdict.DEAD for j in judged)
     proof = "it is proved dead, so " if dead else f"{look_and_attest(wanted, one.master)}, and "
+    give_back = apply_command(wanted, "--yield", one.master)
+    first = f"ssh root@{address_host(one.address)} systemctl stop xapi"
+    if demoted:
+        # Its role file says member: no start makes it master again, a call on its own console does (sheet §2.1).
+        remedy = (
+            f"start and move nothing. {one.master} is a member now, in emergency mode: somebody pointed it elsewhere. "
+            f"To keep what happened since: stop the toolstack of {one.host} ({first}), make {one.master} master again "
+            "by hand (there: xe pool-emergency-transition-to-master), and start that toolstack again once it accepts "
+            f"logins. To give up what happened since: {give_back}"
+        )
+        return Diagnosis(Situation.DEPOSED, _deposed_why(one, behind), judged, remedy=remedy, ties=ties)
     return Diagnosis(
         Situation.DEPOSED,
-        f"only {one.host} accepts logins, and it is no longer the pool's master: {one.master} was promoted in its "
-        f"place at {utc(one.since)}{behind}. {one.host} knows nothing of what happened since: a VM that it starts may "
-        "run already, and a host that joins it kills the VMs that it does not know",
+        _deposed_why(one, behind),
         judged,
         # Recording 18: of two masters the one that starts gives way, whichever it is.
         remedy=f"start and move nothing. To keep what happened since: stop the toolstack of {one.host}, only then "
         f"bring {one.master} back (it would give way to {one.host} when it starts), then start that toolstack again. "
-        f"If {one.master} is gone for good: {proof}give the office back with "
-        f"{apply_command(wanted, '--yield', one.master)} instead. First: ssh root@{address_host(one.address)} "
-        "systemctl stop xapi",
+        f"If {one.master} is gone for good: {proof}give the office back with {give_back} instead. First: {first}",
         ties=ties,
+    )
+
+
+def _deposed_why(one: Obligation, behind: str) -> str:
+    return (
+        f"only {one.host} accepts logins, and it is no longer the pool's master: {one.master} was promoted in its "
+        f"place at {utc(one.since)}{behind}. {one.host} knows nothing of what happened since: a VM that it starts may "
+        "run already, and a host that joins it kills the VMs that it does not know"
     )
 
 

@@ -63,13 +63,17 @@ def _only_one_left(wanted: Wanted, known: PoolState | None, answering: Sequence[
     return missing[0] if all(host.uuid in declared for host in known.hosts.values()) else None
 
 
-def may_be_master(survey: Survey, lost: str) -> tuple[str, ...]:
-    """Members besides `lost` that may be the master for all that anybody says: where no member tells whom it follows,
-    `lost` is only what an earlier reading or the manifest says, and every other silent member may have followed it in
-    office since (I2). () where somebody tells."""
-    if any(t.answers and t.follows for t in survey.testimonies):
+def may_be_master(wanted: Wanted, survey: Survey, lost: str, known: PoolState | None) -> tuple[str, ...]:
+    """Members besides `lost` that may be the master for all that anybody says (I2). Where no member tells whom it
+    follows, `lost` is only what an earlier reading or the manifest says, and every other silent member may have
+    followed it in office since. Where they tell, it is the one that was master when the pool was last read, if it is
+    silent: whoever answers may have been pointed elsewhere while it goes on as master, cut off."""
+    silent = [t.name for t in survey.testimonies if not t.answers and t.name != lost]
+    if not any(t.answers and t.follows for t in survey.testimonies):
+        return tuple(silent)
+    if known is None or known.master is None:
         return ()
-    return tuple(t.name for t in survey.testimonies if not t.answers and t.name != lost)
+    return tuple(m.name for m in wanted.members if m.name in silent and uuid_of(m, known) == known.master.uuid)
 
 
 def _untrusted(t: Testimony, judged: tuple[Judged, ...]) -> Diagnosis:
@@ -83,13 +87,14 @@ def _untrusted(t: Testimony, judged: tuple[Judged, ...]) -> Diagnosis:
 
 
 NEVER_TOOK_EFFECT = 120.0
-"""Seconds after which a candidate that still follows the lost master has never received the call: XAPI writes the role
-file before it answers and restarts 5-10 s later (recordings 03 and 11: master within 14 s)."""
+"""Seconds after which a candidate that still follows the lost master has never received the call, and one that follows
+another was pointed there since: XAPI writes the role file before it answers and restarts 5-10 s later (recordings 03
+and 11: master within 14 s)."""
 
 
 def promotion_is_void(incident: Incident, survey: Survey, judged: Sequence[Judged], now: float) -> bool:
-    """A promotion that was sent and can no longer take effect: its candidate is proved dead, or it goes on following
-    the lost master long after the restart that the call would have caused. Only then may one be sent (I3)."""
+    """A promotion that was sent and can no longer take effect: its candidate is proved dead, or it is a member long
+    after the restart that the call would have caused. Only then may one be sent (I3)."""
     candidate = next((j for j in judged if j.name == incident.candidate), None)
     if candidate is not None and candidate.verdict is Verdict.DEAD:
         return True
@@ -97,7 +102,6 @@ def promotion_is_void(incident: Incident, survey: Survey, judged: Sequence[Judge
     return (
         t is not None
         and t.login is LoginAnswer.SLAVE
-        and t.follows == address_host(incident.lost_address)
         and t.reaches_master is not True
         and now - incident.sent_at > NEVER_TOOK_EFFECT
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.brake import storm_brake
 from reconciler.core.copies import CopyMemory
-from reconciler.core.draft import Draft, look_and_attest
+from reconciler.core.draft import Draft, fence_command, look_and_attest
 from reconciler.core.evidence import (
     BmcPower,
     Certificate,
@@ -99,15 +99,13 @@ def plan_regain(
             f"correct the fingerprint of {t.name} in the manifest, or shut it down",
         )
         return Regain(draft, candidate, lost)
-    for name in may_be_master(survey, lost.name):
+    others = may_be_master(wanted, survey, lost.name, known)
+    for name in others:
         other = diagnosis.of(name)
         if other is not None and other.verdict is not Verdict.DEAD:
-            draft.hold(
-                promote,
-                f"the members don't say whom they follow, and {name} does not answer either: it may be their master",
-                look_and_attest(wanted, name),
-            )
+            draft.hold(promote, *_other_master(wanted, survey, name, lost.name, known))
             return Regain(draft, candidate, lost)
+    promote = replace(promote, certificate_of=(lost.name, *others))
     draft.notes.extend(heirs.notes(known, len(wanted.members)))
     why, remedy = too_many(wanted, heirs.first)
     if why:
@@ -144,6 +142,22 @@ def plan_regain(
     )
     draft.actions.extend((fence, replace(promote, follows=(fence.id,)), recover))
     return Regain(draft, candidate, lost)
+
+
+def _other_master(
+    wanted: Wanted, survey: Survey, name: str, lost: str, known: PoolState | None
+) -> tuple[str, str]:
+    """Why a silent member may be master in place of the lost one, and what proves that it is not."""
+    member = wanted.member(name)
+    fences = member is not None and bool(member.fencing)
+    if known is None or not any(t.answers and t.follows for t in survey.testimonies):
+        why = f"the members don't say whom they follow, and {name} does not answer either: it may be their master"
+        return why, look_and_attest(wanted, name)
+    return (
+        f"{name} was master when the pool was last read, at {utc(known.read_at)}, and does not answer: it may be "
+        f"master still, and somebody pointed the members at {lost}",
+        fence_command(wanted, name) if fences else look_and_attest(wanted, name),
+    )
 
 
 def _promote(

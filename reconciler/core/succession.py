@@ -144,14 +144,15 @@ def succession(
     now: float,
 ) -> Succession:
     """Who could take over from `lost` (names; the first is the master), the best first: the one of an earlier
-    promotion of this incident alone while it answers; else by the fewest VMs killed and forgotten, then the storage in
-    reach, then the manifest's order. A generation breaks no tie: it does not tell what changed. One that follows
+    promotion of this incident alone while it answers and nobody pointed it elsewhere since; else by the fewest VMs
+    killed and forgotten, then the storage in reach, then the manifest's order. A generation breaks no tie: it does not tell what changed. One that follows
     another member is passed over: whether it heard of a promotion could not be told from whom it follows.
     """
     order = ranked(wanted)
     if incident is not None:
         pinned = survey.of(incident.candidate)
-        if pinned is not None and pinned.answers:
+        elsewhere = pinned is not None and pinned.follows not in (None, address_host(incident.lost_address))
+        if pinned is not None and pinned.answers and not elsewhere:
             order = [incident.candidate]
     passed: list[str] = []
     found: list[Member] = []

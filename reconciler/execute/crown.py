@@ -251,7 +251,7 @@ def _unfit(
     if astray:
         told = because(f"{t.name} follows {bench.name_at(t.follows or '?')}" for t in astray)
         return refused(action, f"the lost master is {lost.name}, but {told}", "plan again")
-    for name in may_be_master(survey, lost.name):
+    for name in may_be_master(bench.wanted, survey, lost.name, None):
         if doubt := prover.doubt_of(name, action):
             return refused(action, f"no member says whom it follows, and {name} may be their master: {doubt.why}", "")
     obeying = [t.name for t in survey.testimonies if t.reaches_master]

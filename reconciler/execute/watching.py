@@ -59,7 +59,7 @@ def watch(bench: Bench, action: Action, member: Member, sent: Incident | None, *
         if seen.answer is LoginAnswer.SLAVE and sent and not _as_before(seen, sent, member):
             return failed(
                 action,
-                f"{member.name} follows {bench.name_at(seen.follows)}: another master is alive there",
+                f"{member.name} follows {bench.name_at(seen.follows)} by now: it was pointed there since it was told",
                 f"xenrec plan {bench.wanted.argument}",
             )
         now = bench.port.now()

@@ -143,14 +143,14 @@ def test_a_silent_member_is_passed_over_and_said_to_be() -> None:
 @pytest.mark.parametrize(
     ("candidate", "again"),
     [
-        ({}, True),  # it goes on following the lost master: the call never arrived
-        ({"follows": "10.0.0.99"}, False),
-        ({"reaches_master": True}, False),
+        ({}, "xen02"),  # it goes on following the lost master: the call never arrived
+        ({"follows": address("xen03")}, "xen03"),  # somebody pointed it there since, and that one follows the lost one
+        ({"reaches_master": True}, ""),
     ],
     ids=["follows the lost one", "follows another", "reaches a master"],
 )
 def test_a_promotion_that_was_sent_is_sent_again_only_if_it_never_arrived(
-    candidate: dict[str, object], again: bool
+    candidate: dict[str, object], again: str
 ) -> None:
     seen = survey({"xen01": "silent"}, master=None, bmc="none")
     seen = replace(
@@ -161,9 +161,26 @@ def test_a_promotion_that_was_sent_is_sent_again_only_if_it_never_arrived(
         ),
     )
     plan = plan_of(seen, "xen01", incident=SENT)
-    assert (only(plan, Verb.PROMOTE) == ["xen02"]) is again
+    assert only(plan, Verb.PROMOTE) == ([again] if again else [])
     told = diagnose(wanted(fencing=False), seen, (certificate("xen01"),), now=NOW, incident=SENT)
-    assert (told.situation is Situation.BOOTING) is not again
+    assert (told.situation is Situation.BOOTING) is not bool(again)
+
+
+def test_who_was_master_at_the_last_reading_and_is_silent_may_be_it_still_whomever_the_members_follow() -> None:
+    """Found by soak seed 5013065: it was cut off, and somebody had pointed the last member at a host that then died."""
+    spec = {f"xen0{i}": "follows xen02" for i in range(3, 6)}
+    seen = survey({"xen01": "silent off", "xen02": "silent off", **spec}, hosts=5, master=None)
+    known = PoolBuilder(5).state()
+    one, two = certificate("xen01"), certificate("xen02")
+    plan = make_plan(wanted(hosts=5), seen, now=NOW, last_known=known, certificates=(two,))
+    assert plan.diagnosis.lost_master == "xen02"
+    assert plan.actions == ()
+    (held,) = plan.withheld
+    assert "xen01 was master when the pool was last read" in held.why
+    assert held.remedy == "xenrec fence off pool.yaml xen01"
+    proved = make_plan(wanted(hosts=5), seen, now=NOW, last_known=known, certificates=(one, two))
+    promote, _ = proved.stages[0].actions
+    assert (promote.verb, promote.certificate_of) == (Verb.PROMOTE, ("xen02", "xen01"))
 
 
 def test_hosts_that_a_starting_master_has_not_enabled_yet_are_waited_for() -> None:

@@ -218,6 +218,23 @@ def test_a_replaced_master_alone_is_no_master_until_its_successor_is_proved_dead
     assert both.situation is Situation.MANAGED
 
 
+def test_where_the_successor_is_a_member_in_emergency_mode_a_word_is_enough() -> None:
+    """Found by soak seed 5105136: somebody had pointed it elsewhere, and the plan asked for a proof of its death."""
+    seen = survey({"xen02": "emergency", "xen03": "follows xen02"})
+    flagged = replace(
+        seen, testimonies=tuple(replace(t, is_emergency=True) if t.name == "xen02" else t for t in seen.testimonies)
+    )
+    told = diagnose(wanted(), flagged, (), now=NOW, obligations=(PROMOTED,))
+    assert told.situation is Situation.DEPOSED
+    assert "make xen02 master again by hand" in told.remedy
+    assert told.remedy.endswith("xenrec apply pool.yaml --yield xen02")
+    yields = frozenset({"xen02"})
+    unflagged = diagnose(wanted(), seen, (), now=NOW, obligations=(PROMOTED,), yields=yields)
+    assert unflagged.situation is Situation.DEPOSED
+    said = diagnose(wanted(), flagged, (), now=NOW, obligations=(PROMOTED,), yields=yields)
+    assert said.situation is Situation.MANAGED
+
+
 @pytest.mark.parametrize("spec", [{"xen02": "silent"}, {"xen02": "follows xen01", "xen03": "silent"}])
 def test_a_master_that_is_followed_or_whose_successor_came_back_to_it_is_one(spec: dict[str, str]) -> None:
     found = diagnose(wanted(), survey(spec), (), now=NOW, obligations=(PROMOTED,))

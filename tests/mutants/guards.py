@@ -137,7 +137,8 @@ GUARDS: tuple[Guard, ...] = (
     # --- two masters, and out of a tangle -------------------------------------------------------------------------
     _off("I2", RIVALS, "if promoted is not None and followed and promoted.master not in followed", TANGLES),
     Guard("I4", RIVALS, "elif loser in yields or (found is not None and not found.running):", "elif True:", TANGLES),
-    _off("I2", DIAGNOSE, "if successor is None or successor.follows or (dead and one.master in yields)", TANGLES),
+    _off("I2", DIAGNOSE, "if successor is None or successor.follows", TANGLES),
+    Guard("I2", DIAGNOSE, "and (dead or _is_demoted(survey, one.master)):", "and True:", TANGLES),
     _off("I9", UNTANGLE, "if known is not None and known.pool.ha_enabled", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.FOREIGN):", "if False):", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.UNTOLD and _undeclared(wanted, known)):", "if False):", TANGLES),
@@ -195,7 +196,6 @@ GUARDS: tuple[Guard, ...] = (
         "if False and incident is not None and not promotion_is_void(",
     ),
     Guard("I3", MASTERLESS, "        and now - incident.sent_at > NEVER_TOOK_EFFECT\n    )", "    )"),
-    Guard("I3", MASTERLESS, "        and t.follows == address_host(incident.lost_address)\n", ""),
     Guard("I3", MASTERLESS, "        and t.reaches_master is not True\n", ""),
     Guard("I6", BRAKE, "if counted and up >=", "if True or up >="),
     Guard("I6", BRAKE, " and j.certificate.kind is CertificateKind.ATTESTED", ""),

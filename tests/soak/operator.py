@@ -33,6 +33,8 @@ class Operator:
         self.say = say
         self.started: list[tuple[float, str]] = []
         """(time, VM uuid) of every start that people asked for, directly or not."""
+        self.by_hand: set[str] = set()
+        """Hosts that people made master, or let recover the others."""
 
     def _ask(self, host: LabHost, method: str, *params: Any, patience: float = 3.0) -> Any:
         reply = self.lab.request(host.address, method, params, source=SOURCE)
@@ -57,6 +59,8 @@ class Operator:
         """Somebody who knows no better changes who is master, with a session of that very host: points it at another,
         makes it master beside whoever is, or lets it recover the others (recordings 05, 13, 17)."""
         self.say(f"   @ operator: {what} {host.name} {other.name}")
+        if what != "stray":
+            self.by_hand.add(host.name)
         # Whatever runs by then twice, or is started by two masters, is theirs.
         self.started += [(self.lab.now, vm["uuid"]) for vm in self.lab.describe()["vms"]]
         session = self._ask(host, "session.slave_local_login_with_password", "root", "lab")

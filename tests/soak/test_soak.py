@@ -76,6 +76,10 @@ def test_the_physical_truth_counts_not_the_recorded_one() -> None:
         (5002372, "a move that was cut off is tried again on its target: the watch was wrong"),
         (5100007, "another machine's whole run between our last look and the call: the watch was wrong"),
         (5100912, "a refresh that did not get out was sent again without another look"),
+        (5013065, "the last master read was cut off, and somebody pointed the members at a host that died"),
+        (5114152, "a candidate that somebody pointed elsewhere was waited for for ever"),
+        (5105136, "a successor in emergency mode, and the plan asked for a proof of its death"),
+        (5122123, "a hard shutdown during a migration: the lab let the domain run on unrecorded"),
         (1031665, "two machines, one of which can't see whom the other promoted: told in docs/safety.md"),
     ],
 )

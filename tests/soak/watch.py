@@ -85,6 +85,7 @@ class Watch:
         name: str,
         promoted: list[tuple[str, str]],
         attested: dict[str, float],
+        by_hand: set[str],
     ) -> None:
         self.lab = lab
         self.wanted = wanted
@@ -105,6 +106,10 @@ class Watch:
         self.number = 0
         self.attended = True
         self.yields: frozenset[str] = frozenset()
+        self.by_hand = by_hand
+        """Hosts that people made master, without asking anybody."""
+        self.last_master = ""
+        """The master of the last database that this actor read."""
         self.wishes = self._resolve()
 
     def _resolve(self) -> Mapping[str, VmWish]:
@@ -203,6 +208,8 @@ class Watch:
                 if bare == "VM.get_all_records":
                     self.has_read = True
                     self._see_moves(address)
+                    if (host := self.lab.at(address)) is not None:
+                        self.last_master = host.name
             return
         if bare in UNJUDGED:
             return
@@ -306,11 +313,17 @@ class Watch:
         self.promoted.append((self.name, candidate.name))
 
     def _made_unseen(self, host: LabHost) -> bool:
-        """The other machine made it master, this one has no line to it, and nobody follows it yet: no witness that
-        this machine can ask knows of it (docs/safety.md, two machines while there is no master)."""
+        """Nobody follows it and it does not answer this machine: no witness that this machine can ask knows of it
+        (docs/safety.md, two machines while there is no master). Either the other machine made it master; or somebody
+        made one beside the pool's, a member tells whom it follows, and this machine's last reading names another."""
         others = {told for who, told in self.promoted if who != self.name}
         mine = {told for who, told in self.promoted if who == self.name}
-        return host.name in others - mine and not self.lab.reaches(self.source, host)
+        if host.name in mine or (self.lab.reaches(self.source, host) and not host.hung):
+            return False
+        telling = [h for h in self.lab.hosts.values() if self.answers(h) and h.role.startswith("slave:")]
+        told = any(h.toolstack is not None and not h.toolstack.emergency for h in telling)
+        elsewhere = bool(self.by_hand or others) and told and host.name != self.last_master
+        return host.name in others or elsewhere
 
     def _role_was_seen(self, host: LabHost, looked: int) -> bool:
         """It was what it is, master or member, when the look was taken that the call follows."""

@@ -69,7 +69,9 @@ class Actor:
         self.name = "AB"[number]
         self.world = world
         self.folder = folder
-        self.watch = Watch(world.lab, world.wanted, SOURCES[number], self.name, world.promoted, world.attested)
+        self.watch = Watch(
+            world.lab, world.wanted, SOURCES[number], self.name, world.promoted, world.attested, world.operator.by_hand
+        )
         self.port = SoakPort(
             world.lab, SOURCES[number], self.watch, world.perform, lambda t: world.say(f"{self.name}  {t}")
         )
