@@ -145,8 +145,9 @@ def succession(
 ) -> Succession:
     """Who could take over from `lost` (names; the first is the master), the best first: the one of an earlier
     promotion of this incident alone while it answers and nobody pointed it elsewhere since; else by the fewest VMs
-    killed and forgotten, then the storage in reach, then the manifest's order. A generation breaks no tie: it does not tell what changed. One that follows
-    another member is passed over: whether it heard of a promotion could not be told from whom it follows.
+    killed and forgotten, then the storage in reach, then the manifest's order. A generation breaks no tie: it does not
+    tell what changed. One that follows another member is passed over: whether it heard of a promotion could not be told
+    from whom it follows.
     """
     order = ranked(wanted)
     if incident is not None:
