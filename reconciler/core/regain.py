@@ -144,9 +144,7 @@ def plan_regain(
     return Regain(draft, candidate, lost)
 
 
-def _other_master(
-    wanted: Wanted, survey: Survey, name: str, lost: str, known: PoolState | None
-) -> tuple[str, str]:
+def _other_master(wanted: Wanted, survey: Survey, name: str, lost: str, known: PoolState | None) -> tuple[str, str]:
     """Why a silent member may be master in place of the lost one, and what proves that it is not."""
     member = wanted.member(name)
     fences = member is not None and bool(member.fencing)
