@@ -228,6 +228,8 @@ def _lost(
             wanted, survey, plan.diagnosis, known=last_known, incident=incident, memory=memory, now=plan.made_at
         )
     draft = regain.draft
+    if regain.remedy:
+        plan = replace(plan, diagnosis=replace(plan.diagnosis, remedy=regain.remedy))
     allowance = restrain(
         wanted, draft, allowance, state=None, wishes={}, brake=NO_BRAKE, now=plan.made_at, known=last_known
     )

@@ -36,6 +36,8 @@ class Regain:
     draft: Draft
     candidate: Member | None = None
     lost: Member | None = None
+    remedy: str = ""
+    """Where nothing can be planned: what a person can find out, and do."""
 
 
 def host_thing(member: Member, known: PoolState | None) -> Thing:

@@ -9,6 +9,7 @@ circle by emergency_transition_to_master; pool.recover_slaves then brings those 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, apply_command, fence_command, look_and_attest, plan_command
@@ -50,8 +51,9 @@ def plan_tangle(
     if len(followed) > 1 and len(left) == 1:
         last, told = left[0], f"you said that {left[0].name} was master last"
     if last is None:
-        draft.notes.append(told)
-        return regain
+        # Whom they follow is told, or only their role files tell it.
+        known_ties = any(tie.follows for tie in diagnosis.ties)
+        return replace(regain, remedy=told if known_ties else role_files(wanted, survey))
     silent = [t.name for t in survey.testimonies if t.login not in _MEMBERS]
     dead = [n for n in silent if (j := diagnosis.of(n)) is not None and j.verdict is Verdict.DEAD]
     candidate: Member | None = last

@@ -95,7 +95,7 @@ def test_where_nobody_read_the_pool_the_manifest_tells_and_else_nobody() -> None
     assert verbs(found) == ["promote xen03", "recover-members lab"]
     found = make_plan(wanted(), seen(), now=NOW)
     assert found.actions == ()
-    assert any("set spec.master.host" in note for note in found.notes)
+    assert "set spec.master.host" in found.diagnosis.remedy
 
 
 def test_a_silent_member_a_foreign_address_ha_and_a_refused_local_login_hold_it_back() -> None:
@@ -179,3 +179,15 @@ def test_the_checker_wants_every_member_to_say_that_it_is_none() -> None:
     assert "which is neither a member itself nor proved dead" in broken({**CIRCLE, "xen02": "follows xen09"})
     assert "still reaches a master" in broken({**CIRCLE, "xen02": "reaches xen03"})
     assert "xen02 accepts logins as master" in broken({**CIRCLE, "xen02": "master"})
+
+
+def test_where_only_role_files_tell_the_plan_sends_nobody_back_to_itself() -> None:
+    """Found by soak seed 6104437: the next command of the plan was the plan."""
+    quiet = seen({"xen01": "emergency", "xen02": "emergency", "xen03": "emergency"})
+    flagged = replace(quiet, testimonies=tuple(replace(t, is_emergency=True) for t in quiet.testimonies))
+    found = make_plan(wanted(), flagged, now=NOW)
+    assert found.diagnosis.situation is Situation.TANGLED
+    assert found.actions == ()
+    assert found.withheld == ()
+    assert "cat /etc/xensource/pool.conf" in found.diagnosis.remedy
+    assert "xenrec plan" not in found.diagnosis.remedy
