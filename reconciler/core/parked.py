@@ -1,4 +1,4 @@
-"""VMs whose action fails run after run: unattended runs leave them alone after a while, and say so. Pure."""
+"""VMs whose action fails, or is refused by XAPI, run after run: unattended runs leave them alone, and say so. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ class Failing:
 
 
 def noted(known: Sequence[Failing], done: Iterable[Done], *, run: str, at: float) -> tuple[Failing, ...]:
-    """What is known after a run: what succeeded is forgotten, what failed counts once more, the rest stays."""
+    """What is known after a run: what succeeded is forgotten, what failed counts once more, the rest stays.
+
+    A refusal counts where XAPI refuses too, until somebody changes something. Where a guard of ours refused, or a state
+    that passes (another operation, a proof that has run out), nothing was learnt about the VM.
+    """
     found = {(one.uuid, one.verb): one for one in known}
     for one in done:
         action = one.action
@@ -49,7 +53,7 @@ def noted(known: Sequence[Failing], done: Iterable[Done], *, run: str, at: float
             continue
         if one.result in (Result.DONE, Result.ALREADY):
             found.pop(key, None)
-        elif one.result is Result.FAILED:
+        elif one.result is Result.FAILED or (one.result is Result.REFUSED and one.lasting):
             before = found.get(key)
             runs = 0.0 if before is None else before.runs - (before.run == run)
             found[key] = Failing(key[0], action.target.name, key[1], runs + 1, at, run, one.why)

@@ -282,6 +282,8 @@ class Done:
     why: str = ""
     remedy: str = ""
     took: float = 0.0
+    lasting: bool = False
+    """Of a refusal: XAPI refuses it too, until somebody changes something. Others are our own guards, or pass."""
 
 
 @dataclass(frozen=True)

@@ -256,6 +256,11 @@ def refused(action: Action, why: str, remedy: str = "") -> Done:
     return Done(action, Result.REFUSED, why, remedy)
 
 
+def barred(action: Action, why: str, remedy: str) -> Done:
+    """Refused, as XAPI itself would until somebody changes something: run after run it comes to the same."""
+    return Done(action, Result.REFUSED, why, remedy, lasting=True)
+
+
 def failed(action: Action, why: str, remedy: str = "") -> Done:
     """It was tried in vain."""
     return Done(action, Result.FAILED, why, remedy)

@@ -11,7 +11,7 @@ from reconciler.core.migration_network import OF_XEN_ORCHESTRA
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import FaultKind, Json, XapiFailure
 from reconciler.core.words import names
-from reconciler.execute.bench import Bench, refused
+from reconciler.execute.bench import Bench, barred, refused
 from reconciler.execute.desk import NULL
 from reconciler.execute.faults import Explained, Turn
 from reconciler.execute.look import tcp_round
@@ -74,7 +74,7 @@ def options(bench: Bench, action: Action) -> dict[str, Json] | Done:
     if declared is None:
         return {"live": "true"}  # Xen Orchestra's word about a network that is gone: as if it had said nothing
     what = f"{names([key])} means several networks" if found else f"the pool has no network {names([key])}"
-    return refused(action, f"{what} (policy.placement.migrationNetwork)", "xe network-list; then correct the manifest")
+    return barred(action, f"{what} (policy.placement.migrationNetwork)", "xe network-list; then correct the manifest")
 
 
 def _uuid(bench: Bench, vm: dict[str, Json]) -> str:

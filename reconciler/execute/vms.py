@@ -12,7 +12,7 @@ from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
 from reconciler.core.unsettled import Unsettled
 from reconciler.core.wanted import Limits
 from reconciler.core.words import names
-from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
+from reconciler.execute.bench import Bench, Steps, Wait, already, barred, done, failed, refused, unknown
 from reconciler.execute.desk import NULL, LostReply
 from reconciler.execute.faults import Explained, Turn
 from reconciler.execute.locks import explained
@@ -165,7 +165,7 @@ def _unfit_vm(bench: Bench, action: Action, way: Way, vm: dict[str, Json]) -> Do
         return wrong
     for operation in sorted(way.operations):
         if (text := dict(vm.get("blocked_operations") or {}).get(operation)) is not None:
-            return refused(
+            return barred(
                 action,
                 f"somebody blocked {operation} on it: {text or 'without a reason'}",
                 f"xe vm-param-remove uuid={action.target.uuid} param-name=blocked-operations param-key={operation}",

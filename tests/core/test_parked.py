@@ -40,6 +40,13 @@ def test_success_forgets(result: Result) -> None:
     assert after([ended(Verb.START, Result.FAILED)], [ended(Verb.START, result)]) == ()
 
 
+def test_a_refusal_counts_where_xapi_refuses_too_until_somebody_changes_something() -> None:
+    refused = replace(ended(Verb.MIGRATE, Result.REFUSED), lasting=True)
+    assert [(f.verb, f.runs) for f in after([refused], [refused])] == [("migrate", 2.0)]
+    ours = ended(Verb.MIGRATE, Result.REFUSED)
+    assert [f.runs for f in after([refused], [ours], [refused])] == [2.0]
+
+
 @pytest.mark.parametrize("result", [Result.SKIPPED, Result.REFUSED, Result.UNKNOWN])
 def test_what_was_not_tried_or_is_not_known_changes_nothing(result: Result) -> None:
     known = after([ended(Verb.START, Result.FAILED)], [ended(Verb.START, result)])

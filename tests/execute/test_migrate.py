@@ -66,6 +66,7 @@ def test_what_changed_since_the_plan_refuses_it(rig: Rig, fields: dict[str, obje
     assert done.result is Result.REFUSED
     assert why in done.why
     assert done.remedy or fields.get("is_control_domain") or fields.get("is_a_template")
+    assert done.lasting is ("blocked_operations" in fields)
     assert rig.world.count(CALL) == 0
 
 
@@ -168,6 +169,7 @@ def test_a_declared_network_that_is_gone_refuses_it(rig: Rig) -> None:
     rig.wishes = wanted(migration_network="net-z")
     done = go(rig)
     assert (done.result, rig.world.count(CALL)) == (Result.REFUSED, 0)
+    assert done.lasting
     assert "the pool has no network net-z (policy.placement.migrationNetwork)" in done.why
 
 
