@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.model import PoolState
-from reconciler.core.plan import Action, Done, Plan, Result, Verb
+from reconciler.core.plan import ALONE, Action, Done, Plan, Result, Verb
 from reconciler.core.wanted import Limits
 
 USUAL = {
@@ -27,18 +27,6 @@ USUAL = {
 }
 """Seconds, where no earlier run of this machine knows better; others take a moment."""
 MOMENT = 1.0
-_SERIAL = frozenset(
-    {
-        Verb.FENCE,
-        Verb.PROMOTE,
-        Verb.AWAIT_MASTER,
-        Verb.FOLLOW,
-        Verb.RECOVER_MEMBERS,
-        Verb.AWAIT_MEMBERS,
-        Verb.DESIGNATE_MASTER,
-        Verb.SYNC_DATABASE,
-    }
-)
 _POWER = frozenset({Verb.START, Verb.RESUME, Verb.UNPAUSE, Verb.SHUTDOWN, Verb.SUSPEND})
 
 
@@ -78,7 +66,7 @@ def expected(
     work: dict[tuple[str, str], float] = {}
     for action in plan.actions:
         seconds = took.get((action.target.uuid, str(action.verb)), _usual(action, delays))
-        if action.verb in _SERIAL:
+        if action.verb in ALONE:
             serial += seconds
             continue
         last = max((i for i in (*action.follows, *action.behind) if i in ends), key=lambda i: ends[i], default=None)

@@ -88,6 +88,19 @@ LEVELS = {
 }
 
 
+ALONE = frozenset(
+    {
+        Verb.FENCE,
+        Verb.PROMOTE,
+        Verb.AWAIT_MASTER,
+        Verb.FOLLOW,
+        Verb.RECOVER_MEMBERS,
+        Verb.AWAIT_MEMBERS,
+        Verb.DESIGNATE_MASTER,
+        Verb.SYNC_DATABASE,
+    }
+)
+"""Verbs that nothing runs beside: they decide who is master, wait for everybody, or copy what all others did."""
 UPKEEP = frozenset({Verb.SYNC_DATABASE})
 """Verbs that keep a pool ready for the worst and change nothing that a manifest declares: a pool that lacks only them
 is as declared, and no run is blamed for leaving them out."""

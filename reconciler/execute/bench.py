@@ -271,6 +271,19 @@ def unknown(action: Action, why: str, remedy: str = "") -> Done:
     return Done(action, Result.UNKNOWN, why, remedy)
 
 
+def host_now(bench: Bench, action: Action, host: Thing) -> tuple[str, dict[str, Json], bool] | Done:
+    """(ref, record, whether the master counts it as live) of a host, read now; refused where it is gone."""
+    desk = bench.desk()
+    try:
+        ref, record = desk.record("host", host.uuid)
+        metrics = dict(desk.read("host_metrics.get_record", record.get("metrics", "")))
+    except XapiFailure as failure:
+        if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
+            return refused(action, f"{host.name} is gone from the pool", "plan again")
+        raise
+    return ref, record, bool(metrics.get("live"))
+
+
 def because(parts: Iterable[str]) -> str:
     """Several facts as one reason."""
     return "; ".join(p for p in parts if p)

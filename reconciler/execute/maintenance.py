@@ -8,7 +8,7 @@ from reconciler.core.mark import MARK, Mark, mark_of
 from reconciler.core.plan import Action, Done
 from reconciler.core.port import Json, XapiFailure
 from reconciler.core.wanted import MemberState
-from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, unknown
+from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, host_now, refused, unknown
 from reconciler.execute.desk import LostReply, heard
 from reconciler.execute.faults import Turn
 
@@ -31,21 +31,15 @@ class _Seen:
 
 def _read(bench: Bench, action: Action) -> _Seen | Done:
     """The host that an action is about, or why nothing may be done to it."""
-    desk = bench.desk()
-    try:
-        ref, host = desk.record("host", action.target.uuid)
-        metrics = dict(desk.read("host_metrics.get_record", host.get("metrics", "")))
-    except XapiFailure as failure:
-        if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
-            return refused(action, f"{action.target.name} is gone from the pool", "plan again")
-        raise
-    pool = desk.pool()
+    found = host_now(bench, action, action.target)
+    if isinstance(found, Done):
+        return found
+    ref, host, live = found
+    pool = bench.desk().pool()
     if pool.get("ha_enabled"):
         return refused(action, "XAPI's own HA is on", "leave it to HA, or: xe pool-ha-disable")
     told: dict[str, str] = {str(k): str(v) for k, v in dict(host.get("other_config") or {}).items()}
-    return _Seen(
-        ref, bool(host.get("enabled")), bool(metrics.get("live")), mark_of(told), str(pool.get("master")) == ref
-    )
+    return _Seen(ref, bool(host.get("enabled")), live, mark_of(told), str(pool.get("master")) == ref)
 
 
 def _offline(bench: Bench, action: Action) -> Done:

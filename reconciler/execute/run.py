@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.draft import apply_command
 from reconciler.core.evidence import Situation
-from reconciler.core.plan import Action, Done, Plan, Result, Stage, Verb
+from reconciler.core.plan import ALONE, Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
@@ -28,19 +28,6 @@ from reconciler.execute.ready import await_ready
 from reconciler.execute.vms import WAYS, power
 
 SUCCEEDED = frozenset({Result.DONE, Result.ALREADY})
-ALONE = frozenset(
-    {
-        Verb.FENCE,
-        Verb.PROMOTE,
-        Verb.AWAIT_MASTER,
-        Verb.FOLLOW,
-        Verb.RECOVER_MEMBERS,
-        Verb.AWAIT_MEMBERS,
-        Verb.DESIGNATE_MASTER,
-        Verb.SYNC_DATABASE,
-    }
-)
-"""Verbs that nothing runs beside: they decide who is master, wait for everybody, or copy what all others did."""
 CROWNING = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.FOLLOW})
 """Verbs that work without a master: one that does not answer is what they are about."""
 LOOK_UP = 30.0  # s; at least so often the loop looks at the clock while it waits for tasks

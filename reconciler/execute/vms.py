@@ -12,7 +12,7 @@ from reconciler.core.port import Json, TaskResult, TaskStatus, XapiFailure
 from reconciler.core.unsettled import Unsettled
 from reconciler.core.wanted import Limits
 from reconciler.core.words import names
-from reconciler.execute.bench import Bench, Steps, Wait, already, barred, done, failed, refused, unknown
+from reconciler.execute.bench import Bench, Steps, Wait, already, barred, done, failed, host_now, refused, unknown
 from reconciler.execute.desk import NULL, LostReply
 from reconciler.execute.faults import Explained, Turn
 from reconciler.execute.locks import explained
@@ -193,23 +193,19 @@ def _fit_host(bench: Bench, action: Action, ref: str, vm: dict[str, Json]) -> Re
     """The target host, read now, and XAPI's own judgement on it (I8)."""
     if action.to is None or not action.to.uuid:
         return refused(action, "the plan names no host for it, and XAPI's own choice is random", "plan again")
-    desk = bench.desk()
-    try:
-        host_ref, host = desk.record("host", action.to.uuid)
-        metrics = dict(desk.read("host_metrics.get_record", host.get("metrics", "")))
-    except XapiFailure as failure:
-        if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
-            return refused(action, f"{action.to.name} is gone from the pool", "plan again")
-        raise
+    found = host_now(bench, action, action.to)
+    if isinstance(found, Done):
+        return found
+    host_ref, host, live = found
     if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action)):
         return trouble
-    if not metrics.get("live"):
+    if not live:
         return Explained(Turn.RETRY, f"{action.to.name} is not live", f"xe host-list uuid={action.to.uuid}")
     if not host.get("enabled"):
         return Explained(Turn.RETRY, f"{action.to.name} is disabled", f"xe host-enable uuid={action.to.uuid}")
     if action.verb in PLACED:
         try:
-            desk.read("VM.assert_can_boot_here", ref, host_ref)
+            bench.desk().read("VM.assert_can_boot_here", ref, host_ref)
         except XapiFailure as failure:
             told = bench.explain(failure)
             if told.turn is Turn.RETRY:

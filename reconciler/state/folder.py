@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -32,6 +31,7 @@ from reconciler.state.records import (
     incident_from_json,
     incident_to_json,
 )
+from reconciler.state.shelf import Shelf
 
 FORMAT_VERSION = 1
 EXPIRED_KEPT = 30 * 86_400.0
@@ -208,25 +208,9 @@ class PoolFolder:
     def _certificates_path(self) -> Path:
         return self.path / "certificates.json"
 
-    @contextlib.contextmanager
-    def _certificates_file(self) -> Iterator[dict[str, Any]]:
+    def _certificates_file(self) -> AbstractContextManager[dict[str, Any]]:
         """Read, change, write back, alone: a person attests while a run holds the pool's lock."""
-        make_folder(self.path)
-        guard = self.path / "certificates.lock"
-        try:
-            descriptor = os.open(guard, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StateError(f"{guard} can't be opened: {error.strerror or error}", f"ls -l {self.path}") from None
-        try:
-            give_to_owner_of(self.path, guard)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for one read and one write
-            content = read_json(self._certificates_path, FORMAT_VERSION) or {"format_version": FORMAT_VERSION}
-            before = repr(content)
-            yield content
-            if repr(content) != before:
-                write_json(self._certificates_path, content)
-        finally:
-            os.close(descriptor)
+        return Shelf(self.path, "certificates").content()
 
     # --- the incident --------------------------------------------------------------------------------------------
 

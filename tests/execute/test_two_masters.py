@@ -73,6 +73,14 @@ def first(outcome: Outcome, verb: Verb = Verb.FOLLOW) -> Done:
     return next(d for d in outcome.done if d.action.verb is verb)
 
 
+def refused(story: Story, run: Reconciler, plan: Plan, why: str) -> None:
+    """Performed, it is refused for that reason, and nobody was told anything."""
+    done = first(perform(story, run, plan))
+    assert done.result is Result.REFUSED
+    assert why in done.why
+    assert sent(story, RESET) == 0
+
+
 def sent(story: Story, method: str) -> int:
     return sum(m == method for _, _, m in story.port.calls)
 
@@ -149,10 +157,7 @@ def test_a_vm_that_the_plan_did_not_name_stops_it(tmp_path: Path) -> None:
     ref = next(r for r, v in db.tables["VM"].items() if v["name_label"] == name)
     here = next(r for r, h in db.tables["host"].items() if h["name_label"] == old)
     ask(story, old, "VM.start_on", ref, here, False, True)
-    done = first(perform(story, run, plan))
-    assert done.result is Result.REFUSED
-    assert f"it would kill {name} too" in done.why
-    assert sent(story, RESET) == 0
+    refused(story, run, plan, f"it would kill {name} too")
 
 
 def empty_one(folder: Path) -> tuple[Story, str, str, str]:
@@ -173,10 +178,7 @@ def test_one_without_vms_needs_no_word_unless_it_has_some_by_then(tmp_path: Path
     run, plan = run_of(story)
     assert [a.verb for a in plan.actions] == [Verb.FOLLOW]
     start_one(story, old)
-    done = first(perform(story, run, plan))
-    assert done.result is Result.REFUSED
-    assert f"{old} runs VMs of its own by now" in done.why
-    assert sent(story, RESET) == 0
+    refused(story, run, plan, f"{old} runs VMs of its own by now")
 
 
 def test_one_whose_database_can_not_be_read_again_is_left_alone(tmp_path: Path) -> None:
@@ -195,10 +197,7 @@ def test_one_whose_database_can_not_be_read_again_is_left_alone(tmp_path: Path) 
             lose()
 
     story.port.before_call = hook
-    done = first(perform(story, run, plan))
-    assert done.result is Result.REFUSED
-    assert "could not be read again" in done.why
-    assert sent(story, RESET) == 0
+    refused(story, run, plan, "could not be read again")
     assert sent(story, "VM.get_all_records") > before
 
 
@@ -207,10 +206,7 @@ def test_a_loser_that_others_follow_by_now_is_left_alone(tmp_path: Path) -> None
     run, plan = run_of(story)
     ask(story, member, RESET, story.lab.hosts[old].address)
     story.wait(40)
-    done = first(perform(story, run, plan))
-    assert done.result is Result.REFUSED
-    assert f"{member} by now follows {old}" in done.why
-    assert sent(story, RESET) == 0
+    refused(story, run, plan, f"{member} by now follows {old}")
 
 
 def test_one_that_follows_by_now_is_not_told_again(tmp_path: Path) -> None:
@@ -244,10 +240,7 @@ def test_both_are_looked_at_between_the_local_login_and_the_call(tmp_path: Path,
     run, plan = run_of(story, old)
     login = "session.slave_local_login_with_password"
     at(story, login, lambda: story.lab.stop_toolstack(gone), nth=2, before=False)
-    done = first(perform(story, run, plan))
-    assert done.result is Result.REFUSED
-    assert f"{gone} accepted logins a moment ago" in done.why
-    assert sent(story, RESET) == 0
+    refused(story, run, plan, f"{gone} accepted logins a moment ago")
 
 
 def test_recover_is_never_sent_while_a_second_one_answers(tmp_path: Path) -> None:

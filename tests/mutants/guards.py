@@ -381,7 +381,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I7", VMS, "    if state != way.needs:", "    if False:"),
     Guard("I1", VMS, '        if way.goal == "Running" and (dead :=', "        if False and (dead :="),
     Guard("I9", VMS, '    if protected and bench.desk().pool().get("ha_enabled"):', "    if False:"),
-    Guard("I7", VMS, '    if not metrics.get("live"):', "    if False:"),
+    Guard("I7", VMS, "    if not live:", "    if False:"),
     Guard("I7", VMS, '    if not host.get("enabled"):', "    if False:"),
     # --- the master's desk ------------------------------------------------------------------------------------------
     Guard("I5", DESK, "if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid):", "if False:"),
