@@ -6,42 +6,26 @@ One thread; concurrency is XAPI's. So the journal is a line, and "killed at ever
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler.core.draft import apply_command
-from reconciler.core.evidence import Situation
 from reconciler.core.plan import ALONE, Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
-from reconciler.execute import crown, handover, maintenance, refresh, rejoin, storage, untangle, watching
-from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, Wait
-from reconciler.execute.bury import declare_dead
+from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
 from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import UNHEARD, LostReply, MasterLost, heard
-from reconciler.execute.follow import follow
+from reconciler.execute.flights import Flight, Flights
 from reconciler.execute.lease import LeaseBusy
 from reconciler.execute.needs import Fencer, Journal, KillsNow, Progress, ReadPool, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
-from reconciler.execute.ready import await_ready
-from reconciler.execute.vms import WAYS, power
+from reconciler.execute.verbs import perform
 
 SUCCEEDED = frozenset({Result.DONE, Result.ALREADY})
 CROWNING = frozenset({Verb.FENCE, Verb.PROMOTE, Verb.AWAIT_MASTER, Verb.FOLLOW})
 """Verbs that work without a master: one that does not answer is what they are about."""
-LOOK_UP = 30.0  # s; at least so often the loop looks at the clock while it waits for tasks
-TROUBLES = 3  # waits in a row that may fail before the master counts as lost
-
-
-@dataclass(slots=True)
-class _Flight:
-    """One action under way."""
-
-    action: Action
-    steps: Steps
-    wait: Wait
-    began: float
 
 
 class Executor:
@@ -89,8 +73,7 @@ class Executor:
         )
         self._prover = Prover(self._bench)
         self._ended: dict[str, Done] = {}
-        self._flights: list[_Flight] = []
-        self._troubles = 0
+        self._flights = Flights(self._bench)
         self._begun = ""
         self.stopped = ""
         """Why a stage stopped before its end, if one did; what it had not begun was skipped."""
@@ -261,47 +244,14 @@ class Executor:
         bench.note("begin", action=action.id, what=words, why=action.why, certificate_of=list(action.certificate_of))
         bench.say(action, "begins")
         try:
-            if action.verb in WAYS:
-                self._fly(action, power(bench, self._prover, action), began)
-            elif action.verb is Verb.AWAIT_READY:
-                self._fly(action, await_ready(bench, action), began)
-            elif action.verb is Verb.DECLARE_DEAD:
-                self._fly(action, declare_dead(bench, self._prover, action), began)
-            elif action.verb is Verb.ENABLE_HOST:
-                self._fly(action, maintenance.enable(bench, action), began)
+            begun = perform(bench, self._prover, action)
+            if isinstance(begun, Done):
+                self._finish(begun, began)
             else:
-                self._finish(self._at_once(action), began)
+                self._fly(action, begun, began)
         except (MasterLost, CannotRecord, Fault) as error:
             self._finish(self._broken(action, error), began)
         self._begun = ""
-
-    def _at_once(self, action: Action) -> Done:
-        bench, prover = self._bench, self._prover
-        match action.verb:
-            case Verb.FENCE:
-                return crown.fence(bench, prover, action)
-            case Verb.PROMOTE if bench.plan.diagnosis.situation is Situation.TANGLED:
-                return untangle.promote(bench, prover, action)
-            case Verb.PROMOTE:
-                return crown.promote(bench, prover, action)
-            case Verb.AWAIT_MASTER:
-                return watching.await_master(bench, action)
-            case Verb.FOLLOW:
-                return follow(bench, action)
-            case Verb.RECOVER_MEMBERS:
-                return rejoin.recover(bench, prover, action)
-            case Verb.AWAIT_MEMBERS:
-                return rejoin.await_members(bench, prover, action)
-            case Verb.SYNC_DATABASE:
-                return refresh.refresh(bench, action)
-            case Verb.DESIGNATE_MASTER:
-                return handover.designate(bench, prover, action)
-            case Verb.DISABLE_HOST:
-                return maintenance.disable(bench, action)
-            case Verb.END_MAINTENANCE:
-                return maintenance.end(bench, action)
-            case _:
-                return storage.set_field(bench, action)
 
     # --- waiting -----------------------------------------------------------------------------------------------
 
@@ -311,7 +261,7 @@ class Executor:
         except StopIteration as stop:
             self._finish(stop.value, began)
             return
-        self._flights.append(_Flight(action, steps, wait, began))
+        self._flights.add(Flight(action, steps, wait, began))
 
     def _advance(self) -> None:
         """Wait for the first of all flights, and resume those whose wait is over."""
@@ -324,27 +274,20 @@ class Executor:
         except CannotRecord as error:
             self.stopped = str(error)
             return
-        until = min([f.wait.until for f in self._flights] + [bench.port.now() + LOOK_UP])
-        tasks = [f.wait.task for f in self._flights if f.wait.task is not None]
         results: dict[str, TaskResult] = {}
-        if tasks:
-            results = self._await(tasks, until)
-        else:
-            bench.port.wait(max(0.0, until - bench.port.now()))
-        due = [f for f in self._flights if f.wait.asks and bench.port.now() >= f.wait.until]
-        answers = iter(bench.port.ask_all([ask for f in due for ask in f.wait.asks]) if due else ())
-        for flight in due:
-            flight.wait.answers.extend(next(answers) for _ in flight.wait.asks)
-        for flight in list(self._flights):
+        try:
+            results = self._flights.wait()
+        except MasterLost as lost:
+            self._stop(lost)
+        self._flights.ask()
+        for flight in self._flights:
             if self.stopped:
                 return
             if self.restarted and flight.action.id not in bench.unanswered:
                 continue  # not resumed: it would try again
-            result = results.get(flight.wait.task) if flight.wait.task is not None else None
-            if result is not None and result.ended:
+            over, result = self._flights.over(flight, results)
+            if over:
                 self._resume(flight, result)
-            elif bench.port.now() >= flight.wait.until:
-                self._resume(flight, None)
             self._notice_restart()
 
     def _notice_restart(self) -> None:
@@ -360,7 +303,7 @@ class Executor:
 
     def _drain(self, waiting: list[Action]) -> None:
         """After a restart of the master nothing is begun or tried again: only calls that were sent are observed."""
-        for flight in list(self._flights):
+        for flight in self._flights:
             if flight.action.id not in self._bench.unanswered:
                 self._flights.remove(flight)
                 flight.steps.close()
@@ -372,30 +315,7 @@ class Executor:
     def _skip(self, action: Action, why: str, began: float) -> None:
         self._finish(Done(action, Result.SKIPPED, why, apply_command(self._bench.wanted)), began)
 
-    def _await(self, tasks: list[str], until: float) -> dict[str, TaskResult]:
-        """Results of the tasks. A master whose toolstack restarted has forgotten them all: UNKNOWN, to be observed."""
-        desk = self._bench.desk()
-        try:
-            results = desk.tasks().wait(tasks, until)
-            self._troubles = 0
-            return results
-        except Fault as fault:
-            self._troubles += 1
-            self._bench.say(None, f"waiting for {len(tasks)} tasks failed ({fault}): logging in again")
-            if isinstance(fault, XapiFailure) and fault.code == "SESSION_INVALID":
-                desk.forgot += 1
-            try:
-                if self._troubles > TROUBLES:
-                    raise MasterLost(f"{desk.name} does not answer")
-                desk.again()
-            except MasterLost as lost:
-                self._stop(lost)
-            return {}
-        except MasterLost as lost:
-            self._stop(lost)
-            return {}
-
-    def _resume(self, flight: _Flight, result: TaskResult | None) -> None:
+    def _resume(self, flight: Flight, result: TaskResult | None) -> None:
         try:
             flight.wait = flight.steps.send(result)
         except StopIteration as stop:
