@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.mutants.guard import DEFAULT, Guard, off
+from tests.mutants.guards_moves import MOVES
 
-DEFAULT = (
-    "tests/core/test_plan.py",
-    "tests/core/test_judge.py",
-    "tests/core/test_resynchronised.py",
-    "tests/core/test_no_promotion.py",
-    "tests/core/test_burials.py",
-    "tests/core/test_limits.py",
-    "tests/execute",
-)
-"""Of a guard in execute/ in the other order."""
 TANGLES = ("tests/core/test_rivals.py", "tests/core/test_tangle.py", "tests/core/test_no_promotion.py")
 ON_LAB = ("tests/execute/test_two_masters.py",)
 UNSETTLED = ("tests/core/test_unsettled.py", *DEFAULT)
@@ -22,31 +13,6 @@ UPKEEP = ("tests/execute/test_second_looks.py", "tests/pipeline/test_maintenance
 BURYING = ("tests/execute/test_second_looks.py", "tests/execute/test_on_lab.py")
 HEARD = ("tests/pipeline/test_heard.py",)
 FENCING = ("tests/fencing/test_fence.py",)
-
-
-@dataclass(frozen=True)
-class Guard:
-    """`source` occurs exactly once in `file`; put `instead` there, and one of `tests` must fail."""
-
-    invariant: str
-    file: str
-    source: str
-    instead: str
-    tests: tuple[str, ...] = DEFAULT
-
-    @property
-    def name(self) -> str:
-        """For people: where, and how it begins."""
-        return f"{self.invariant} {self.file}: {' '.join(self.source.split())[:90]}"
-
-
-def _off(invariant: str, file: str, condition: str, tests: tuple[str, ...] = DEFAULT, *, then: str = "") -> Guard:
-    """A condition that is never met any more; `then` is what follows it, where the condition alone is not unique."""
-    word, _, rest = condition.partition(" ")
-    return Guard(
-        invariant, file, f"{condition}:{then}", f"{word} ({rest.replace(' := ', ':=')}) and False:{then}", tests
-    )
-
 
 JUDGE = "reconciler/core/judge.py"
 BRAKE = "reconciler/core/brake.py"
@@ -83,26 +49,20 @@ REFUSE = "        return refused(action, doubt.why, doubt.remedy)\n"
 
 GUARDS: tuple[Guard, ...] = (
     # --- certificates: what they cover, and what ends them -------------------------------------------------------
-    Guard("I1", EVIDENCE, "if not self.issued_at - 1.0 <= now < self.expires_at:", "if False:"),
+    off("I1", EVIDENCE, "if not self.issued_at - 1.0 <= now < self.expires_at"),
     Guard("I1", EVIDENCE, "return self.host_uuid == uuid", "return True"),
     Guard("I1", EVIDENCE, "return self.host == host and self.address == address", "return True"),
     Guard("I1", DIAGNOSE, "ours = [c for c in certificates if c.pool == wanted.name]", "ours = list(certificates)"),
-    _off("I1", JUDGE, "if life", then="\n        return Judged"),
-    _off("I1", JUDGE, "if certificate is not None and t.bmc is BmcPower.ON"),
+    off("I1", JUDGE, "if life", then="\n        return Judged"),
+    off("I1", JUDGE, "if certificate is not None and t.bmc is BmcPower.ON"),
     Guard("I1", JUDGE, 'Verdict.UNREACHABLE, f"{unheard}; {power}")', 'Verdict.DEAD, f"{unheard}; {power}")'),
-    _off("I7", PROOF, "if life := sign_of_life(bench, member)"),
+    off("I7", PROOF, "if life := sign_of_life(bench, member)"),
     Guard("I7", PROOF, "if not broken and power is not BmcPower.ON:", "if not broken:"),
     Guard("I7", PROOF, "            broken = bench.fencer.recheck(certificate, member)", '            broken = ""'),
     Guard("I7", PROOF, "if not fresh and any(", "if any("),
     Guard("I7", PROOF, "bench.port.now() - at < GOOD_FOR", "bench.port.now() - at < 1e9"),
     Guard("I1", PROOF, "if c.pool == self.bench.wanted.name\n", "if c.pool\n"),
-    Guard(
-        "I1",
-        "reconciler/fencing/fence.py",
-        "if cert.host != member.name or cert.address != member.address:",
-        "if False:",
-        FENCING,
-    ),
+    off("I1", "reconciler/fencing/fence.py", "if cert.host != member.name or cert.address != member.address", FENCING),
     Guard(
         "I1",
         "reconciler/fencing/fence.py",
@@ -111,15 +71,15 @@ GUARDS: tuple[Guard, ...] = (
         FENCING,
     ),
     # --- who manages the pool -------------------------------------------------------------------------------------
-    _off("I2", DIAGNOSE, "if strangers"),
-    _off("I2", DIAGNOSE, "if len(masters) > 1"),
-    _off("I2", MASTERLESS, "if reach"),
-    _off(
+    off("I2", DIAGNOSE, "if strangers"),
+    off("I2", DIAGNOSE, "if len(masters) > 1"),
+    off("I2", MASTERLESS, "if reach"),
+    off(
         "I2",
         MASTERLESS,
         "if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers",
     ),
-    _off("I2", MASTERLESS, "if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp"),
+    off("I2", MASTERLESS, "if in_office is not None and in_office.login is LoginAnswer.SILENT and in_office.tcp"),
     Guard(
         "I2",
         MASTERLESS,
@@ -135,28 +95,22 @@ GUARDS: tuple[Guard, ...] = (
         TANGLES,
     ),
     # --- two masters, and out of a tangle -------------------------------------------------------------------------
-    _off("I2", RIVALS, "if promoted is not None and followed and promoted.master not in followed", TANGLES),
+    off("I2", RIVALS, "if promoted is not None and followed and promoted.master not in followed", TANGLES),
     Guard("I4", RIVALS, "elif loser in yields or (found is not None and not found.running):", "elif True:", TANGLES),
-    _off("I2", DIAGNOSE, "if successor is None or successor.follows", TANGLES),
+    off("I2", DIAGNOSE, "if successor is None or successor.follows", TANGLES),
     Guard("I2", DIAGNOSE, "and (dead or _is_demoted(survey, one.master)):", "and True:", TANGLES),
-    _off("I9", UNTANGLE, "if known is not None and known.pool.ha_enabled", TANGLES),
+    off("I9", UNTANGLE, "if known is not None and known.pool.ha_enabled", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.FOREIGN):", "if False):", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.UNTOLD and _undeclared(wanted, known)):", "if False):", TANGLES),
     Guard("I2", UNTANGLE, "for name in unflagged(survey):", "for name in ():", TANGLES),
-    _off("I2", "reconciler/execute/untangle.py", "if starting := unflagged(survey)", ("tests/execute",)),
+    off("I2", "reconciler/execute/untangle.py", "if starting := unflagged(survey)", ("tests/execute",)),
     Guard("I2", UNTANGLE, "for name in doubtful:", "for name in ():", TANGLES),
-    Guard("I2", UNTANGLE, "if not why and len(followed) > 1 and len(left) != 1:", "if False:", TANGLES),
-    _off("I2", CHECKER, "if not action.certificate_of and len(members) < len(world.survey.testimonies)", TANGLES),
-    Guard(
-        "I2",
-        CHECKER,
-        "if t.login is LoginAnswer.SLAVE and not (set(followed) & (members | world.proved)):",
-        "if False:",
-        TANGLES,
-    ),
+    off("I2", UNTANGLE, "if not why and len(followed) > 1 and len(left) != 1", TANGLES),
+    off("I2", CHECKER, "if not action.certificate_of and len(members) < len(world.survey.testimonies)", TANGLES),
+    off("I2", CHECKER, "if t.login is LoginAnswer.SLAVE and not (set(followed) & (members | world.proved))", TANGLES),
     Guard("I2", CHECKER, '            why.append(f"{t.name} accepts logins as master")', "            pass", TANGLES),
-    Guard("I2", CHECKER, "if behind[name] and not behind[winner]:", "if False:", TANGLES),
-    Guard("I4", CHECKER, "if dies and vm.uuid not in said:", "if False:", TANGLES),
+    off("I2", CHECKER, "if behind[name] and not behind[winner]", TANGLES),
+    off("I4", CHECKER, "if dies and vm.uuid not in said", TANGLES),
     Guard(
         "I2",
         CHECKER,
@@ -172,7 +126,7 @@ GUARDS: tuple[Guard, ...] = (
         ON_LAB,
     ),
     Guard("I4", FOLLOW, "if more := [d.name for d in found.killed if d.uuid not in said]:", "if more := []:", ON_LAB),
-    _off("I4", FOLLOW, "if found.running and loser.name not in bench.yields", ON_LAB),
+    off("I4", FOLLOW, "if found.running and loser.name not in bench.yields", ON_LAB),
     Guard(
         "I7",
         FOLLOW,
@@ -180,15 +134,9 @@ GUARDS: tuple[Guard, ...] = (
         "",
         ON_LAB,
     ),
-    _off("I2", EUNTANGLE, "if t.login not in _MEMBERS and t.name not in action.certificate_of", ON_LAB),
-    Guard(
-        "I7",
-        EUNTANGLE,
-        "if why_not := taken(bench, survey, candidate):",
-        "if (why_not := taken(bench, survey, candidate)) and False:",
-        ON_LAB,
-    ),
-    _off("I2", EUNTANGLE, "if foreign", ON_LAB),
+    off("I2", EUNTANGLE, "if t.login not in _MEMBERS and t.name not in action.certificate_of", ON_LAB),
+    off("I7", EUNTANGLE, "if why_not := taken(bench, survey, candidate)", ON_LAB),
+    off("I2", EUNTANGLE, "if foreign", ON_LAB),
     Guard(
         "I3",
         MASTERLESS,
@@ -206,26 +154,26 @@ GUARDS: tuple[Guard, ...] = (
         "    if False:\n        return Diagnosis(",
     ),
     # --- the regain stage -----------------------------------------------------------------------------------------
-    _off("I9", REGAIN, "if known is not None and known.pool.ha_enabled"),
-    _off("I2", REGAIN, "if dubious"),
+    off("I9", REGAIN, "if known is not None and known.pool.ha_enabled"),
+    off("I2", REGAIN, "if dubious"),
     Guard("I2", REGAIN, "if judged.verdict is Verdict.DEAD and certificate is not None:", "if True:"),
-    _off("I2", REGAIN, "if t.bmc is BmcPower.UNKNOWN"),
-    _off("I2", REGAIN, "if not lost.fencing"),
-    _off("I2", SUCCESSION, "if not t.answers"),
+    off("I2", REGAIN, "if t.bmc is BmcPower.UNKNOWN"),
+    off("I2", REGAIN, "if not lost.fencing"),
+    off("I2", SUCCESSION, "if not t.answers"),
     Guard("I3", SUCCESSION, "            order = [incident.candidate]\n", "            pass\n"),
     # --- who has rejoined, and who is in doubt --------------------------------------------------------------------
-    _off("I1", STANDING, "if member.name in diagnosis.astray"),
-    _off("I1", STANDING, "if t.login is LoginAnswer.EMERGENCY"),
-    _off("I1", STANDING, "if not host.live"),
-    _off("I1", STANDING, "if not host.enabled and not master_settled"),
-    _off("I1", STANDING, "if not host.enabled"),
-    _off("I1", BURY, "if one.standing is Standing.DISABLED"),
-    _off("I1", BURY, "elif one.standing in (Standing.SILENT, Standing.SUSPECT) and (untold or not one.host.enabled)"),
+    off("I1", STANDING, "if member.name in diagnosis.astray"),
+    off("I1", STANDING, "if t.login is LoginAnswer.EMERGENCY"),
+    off("I1", STANDING, "if not host.live"),
+    off("I1", STANDING, "if not host.enabled and not master_settled"),
+    off("I1", STANDING, "if not host.enabled"),
+    off("I1", BURY, "if one.standing is Standing.DISABLED"),
+    off("I1", BURY, "elif one.standing in (Standing.SILENT, Standing.SUSPECT) and (untold or not one.host.enabled)"),
     Guard("I1", BURY, "and (untold or not one.host.enabled):", "and not one.host.enabled:"),
     Guard("I1", BURY, "and (untold or not one.host.enabled):\n", "and untold:\n"),
-    _off("I1", BURY, "elif untold and (one.answers or one.standing is Standing.UNDECLARED)"),
+    off("I1", BURY, "elif untold and (one.answers or one.standing is Standing.UNDECLARED)"),
     Guard("I1", BURY, "mine is not None and theirs is not None and mine < theirs", "False"),
-    _off("I1", BURY, "elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live)"),
+    off("I1", BURY, "elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live)"),
     Guard(
         "I1",
         BURY,
@@ -233,12 +181,12 @@ GUARDS: tuple[Guard, ...] = (
         'if False:\n        return f"{name} shows',
     ),
     Guard("I6", BURY, "    if brake[0]:\n        return brake", "    if False:\n        return brake"),
-    _off("I1", BURY, "if one.bmc is BmcPower.UNKNOWN"),
-    _off("I1", BURY, "if one.host.live and one.bmc is not BmcPower.OFF"),
-    _off("I1", BURY, "if one.standing is not Standing.DEAD"),
+    off("I1", BURY, "if one.bmc is BmcPower.UNKNOWN"),
+    off("I1", BURY, "if one.host.live and one.bmc is not BmcPower.OFF"),
+    off("I1", BURY, "if one.standing is not Standing.DEAD"),
     Guard("I1", STARTS, "[d for d in in_doubt if d.stand.standing is not Standing.DEAD]", "list[Doubt]()"),
-    _off("I1", STARTS, "elif vm.power_state is PowerState.RUNNING and one is None"),
-    _off(
+    off("I1", STARTS, "elif vm.power_state is PowerState.RUNNING and one is None"),
+    off(
         "I1", STARTS, "if other.standing is Standing.DEAD and not other.host.enabled and other.thing.name not in rests"
     ),
     Guard(
@@ -247,7 +195,7 @@ GUARDS: tuple[Guard, ...] = (
         "return one is not None and (one.answers or (one.standing",
         "return one is not None and (True or (one.standing",
     ),
-    _off("I2", RESTORE, "if elsewhere"),
+    off("I2", RESTORE, "if elsewhere"),
     # --- storage --------------------------------------------------------------------------------------------------
     Guard(
         "I8",
@@ -263,41 +211,27 @@ GUARDS: tuple[Guard, ...] = (
         "return not (self.is_template or self.is_snapshot or self.is_control_domain)",
         "return True",
     ),
-    _off("I5", "reconciler/core/select.py", "if wish.kind is SelectorKind.NAME and len(found) > 1"),
+    off("I5", "reconciler/core/select.py", "if wish.kind is SelectorKind.NAME and len(found) > 1"),
     Guard(
         "I5",
         "reconciler/core/stops.py",
         "if wish.state not in (WantedState.HALTED, WantedState.SUSPENDED):",
         "if wish.state in ():",
     ),
-    _off("I11", VMS, 'if vm.get("is_control_domain") or vm.get("is_a_template") or vm.get("is_a_snapshot")'),
+    off("I11", VMS, 'if vm.get("is_control_domain") or vm.get("is_a_template") or vm.get("is_a_snapshot")'),
     # --- limits -----------------------------------------------------------------------------------------------------
-    Guard("I6", GUARD, "if action.level > limit:", "if False:"),
+    off("I6", GUARD, "if action.level > limit"),
     Guard("I6", GUARD, "wish.max_level is not None and action.level > wish.max_level:", "False:"),
-    Guard(
-        "I9", GUARD, "if state is not None and state.pool.ha_enabled and action.level > Level.METADATA:", "if False:"
-    ),
-    Guard("I6", GUARD, "if brake[0] and action.level >= Level.MOVE:", "if False:"),
+    off("I9", GUARD, "if state is not None and state.pool.ha_enabled and action.level > Level.METADATA"),
+    off("I6", GUARD, "if brake[0] and action.level >= Level.MOVE"),
     Guard("I6", GUARD, "action.target.name not in hosts and len(hosts) >= most:", "False:"),
     Guard("I6", "reconciler/execute/bench.py", "if name in self.struck or len(self.struck) < limit:", "if True:"),
     # --- fence and promote ------------------------------------------------------------------------------------------
-    Guard("I1", CROWN, "    if seen.answer in ANSWERING:", "    if False:"),
-    Guard(
-        "I3", CROWN, "if sent is not None and not promotion_is_void(sent, survey, diagnosis.members, now):", "if False:"
-    ),
-    _off("I3", CROWN, "if sent.candidate != candidate.name"),
-    Guard(
-        "I2",
-        CROWN,
-        "if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis):",
-        "if (why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis)) and False:",
-    ),
-    Guard(
-        "I2",
-        CROWN,
-        "if why_not := taken(bench, survey, candidate, lost.address):",
-        "if (why_not := taken(bench, survey, candidate, lost.address)) and False:",
-    ),
+    off("I1", CROWN, "if seen.answer in ANSWERING"),
+    off("I3", CROWN, "if sent is not None and not promotion_is_void(sent, survey, diagnosis.members, now)"),
+    off("I3", CROWN, "if sent.candidate != candidate.name"),
+    off("I2", CROWN, "if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis)"),
+    off("I2", CROWN, "if why_not := taken(bench, survey, candidate, lost.address)"),
     Guard(
         "I2",
         CROWN,
@@ -317,19 +251,19 @@ GUARDS: tuple[Guard, ...] = (
         "        return transition",
     ),
     Guard("I3", CROWN, "    bench.save_incident(incident)\n    try:", "    try:"),
-    Guard("I3", CROWN, '        if failure.code == "INTERNAL_ERROR":', "        if False:"),
+    off("I3", CROWN, 'if failure.code == "INTERNAL_ERROR"'),
     Guard(
         "I3",
         CROWN,
         "        if not fault.sent:\n            bench.clear_incident()",
         "        if True:\n            bench.clear_incident()",
     ),
-    _off("I2", CROWN, "if theirs is not None and (life := _life_of(theirs))"),
-    _off("I2", CROWN, "if diagnosis.situation is not Situation.LOST"),
-    _off("I2", CROWN, "if mine is None or not mine.answers"),
-    _off("I2", CROWN, "if astray"),
-    _off("I2", CROWN, "if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)"),
-    _off("I2", CROWN, "if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED, LoginAnswer.UNTRUSTED)"),
+    off("I2", CROWN, "if theirs is not None and (life := _life_of(theirs))"),
+    off("I2", CROWN, "if diagnosis.situation is not Situation.LOST"),
+    off("I2", CROWN, "if mine is None or not mine.answers"),
+    off("I2", CROWN, "if astray"),
+    off("I2", CROWN, "if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)"),
+    off("I2", CROWN, "if seen.answer in (LoginAnswer.MASTER, LoginAnswer.REJECTED, LoginAnswer.UNTRUSTED)"),
     Guard("I2", WATCHING, '    if named:\n        return ""', '    if True:\n        return ""'),
     # --- recover, bury, hand over -------------------------------------------------------------------------------------
     Guard(
@@ -338,7 +272,7 @@ GUARDS: tuple[Guard, ...] = (
         SECOND + "    if strange",
         "    if strange",
     ),
-    Guard("I2", REJOIN, "        if rival:", "        if False:"),
+    off("I2", REJOIN, "if rival"),
     Guard(
         "I2",
         REJOIN,
@@ -346,7 +280,7 @@ GUARDS: tuple[Guard, ...] = (
         "    bench.clear_incident()",
     ),
     Guard("I2", REJOIN, SECOND + "    return wait_for", "    return wait_for"),
-    Guard("I2", REJOIN, "if seen.answer not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):", "if False:"),
+    off("I2", REJOIN, "if seen.answer not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY)"),
     Guard("I1", SEATS, "return self.follows and self.live and (self.enabled", "return self.live and (self.enabled"),
     Guard(
         "I1",
@@ -354,37 +288,30 @@ GUARDS: tuple[Guard, ...] = (
         "return self.follows and self.live and (self.enabled or self.resting)",
         "return self.follows and self.live",
     ),
-    Guard("I1", EBURY, "    if host not in action.certificate_of:", "    if False:"),
-    Guard("I9", EBURY, '    if desk.pool().get("ha_enabled"):', "    if False:"),
-    Guard("I1", EBURY, '    if desk.pool().get("master") == ref:', "    if False:"),
-    Guard("I6", EBURY, "if brake := bench.may_strike(host):", "if (brake := bench.may_strike(host)) and False:"),
+    off("I1", EBURY, "if host not in action.certificate_of"),
+    off("I9", EBURY, 'if desk.pool().get("ha_enabled")'),
+    off("I1", EBURY, 'if desk.pool().get("master") == ref'),
+    off("I6", EBURY, "if brake := bench.may_strike(host)"),
     Guard(
         "I1",
         EBURY,
         f"    {DOUBT}{REFUSE}    bench.struck",
         "    bench.struck",
     ),
-    Guard(
-        "I1",
-        EBURY,
-        "        if attempt == 2 and (doubt := prover.doubt(action, fresh=True)):",
-        "        if attempt == 2 and (doubt := prover.doubt(action, fresh=True)) and False:",
-    ),
+    off("I1", EBURY, "if attempt == 2 and (doubt := prover.doubt(action, fresh=True))"),
     Guard("I1", EBURY, '    if failure.code == "HOST_IS_LIVE":\n        member', "    if False:\n        member"),
-    Guard("I9", HANDOVER, '    if pool.get("ha_enabled"):', "    if False:"),
-    Guard("I3", HANDOVER, "    if sent := _sent_before(bench):", "    if (sent := _sent_before(bench)) and False:"),
-    _off("I2", HANDOVER, "if unwell"),
+    off("I9", HANDOVER, 'if pool.get("ha_enabled")'),
+    off("I3", HANDOVER, "if sent := _sent_before(bench)"),
+    off("I2", HANDOVER, "if unwell"),
     # --- starts and stops -------------------------------------------------------------------------------------------
-    Guard(
-        "I7", VMS, "        if doubt := prover.doubt(action):", "        if (doubt := prover.doubt(action)) and False:"
-    ),
-    Guard("I7", VMS, "    if state != way.needs:", "    if False:"),
+    off("I7", VMS, "if doubt := prover.doubt(action)"),
+    off("I7", VMS, "if state != way.needs"),
     Guard("I1", VMS, '        if way.goal == "Running" and (dead :=', "        if False and (dead :="),
-    Guard("I9", VMS, '    if protected and bench.desk().pool().get("ha_enabled"):', "    if False:"),
-    Guard("I7", VMS, "    if not live:", "    if False:"),
-    Guard("I7", VMS, '    if not host.get("enabled"):', "    if False:"),
+    off("I9", VMS, 'if protected and bench.desk().pool().get("ha_enabled")'),
+    Guard("I7", VMS, '    if not metrics.get("live"):', "    if False:"),
+    off("I7", VMS, 'if not host.get("enabled")'),
     # --- the master's desk ------------------------------------------------------------------------------------------
-    Guard("I5", DESK, "if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid):", "if False:"),
+    off("I5", DESK, "if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid)"),
     Guard(
         "I3",
         DESK,
@@ -405,7 +332,7 @@ GUARDS: tuple[Guard, ...] = (
         "            self._not_executed(failure)\n            return checked(method, send())",
         HEARD,
     ),
-    _off(
+    off(
         "I1",
         "reconciler/survey/survey.py",
         "elif t.login is LoginAnswer.SLAVE and t.is_emergency and not t.reaches_master",
@@ -435,7 +362,7 @@ GUARDS: tuple[Guard, ...] = (
         "            False\n",
     ),
     # --- starts that were cut off -------------------------------------------------------------------------------------
-    _off(
+    off(
         "I1",
         STARTS,
         "if tie.again and tie.stand.standing is Standing.READY",
@@ -455,26 +382,14 @@ GUARDS: tuple[Guard, ...] = (
         "I1", VMS, "        if not _cut_off(result.failure):\n            start.refused()", "        start.refused()"
     ),
     # --- moves and maintenance ----------------------------------------------------------------------------------------
-    Guard(
-        "I7",
-        VMS,
-        "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm)):",
-        "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm)) and False:",
-        MOVING,
-    ),
-    Guard(
-        "I7",
-        VMS,
-        "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action)):",
-        "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action)) and False:",
-        MOVING,
-    ),
-    _off("I9", MAINTENANCE, 'if pool.get("ha_enabled")', UPKEEP),
-    _off("I5", MAINTENANCE, "if member is None or member.state is not MemberState.MAINTENANCE", UPKEEP),
-    _off("I5", MAINTENANCE, "if seen.master", UPKEEP),
-    _off("I5", MAINTENANCE, "if seen.mark is None", UPKEEP, then="\n            return refused("),
-    _off("I7", MAINTENANCE, "if isinstance(after, Done) or after.mark != mark", UPKEEP),
-    _off("I9", "reconciler/execute/refresh.py", 'if desk.pool().get("ha_enabled")', UPKEEP),
+    off("I7", VMS, "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm))", MOVING),
+    off("I7", VMS, "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action))", MOVING),
+    off("I9", MAINTENANCE, 'if pool.get("ha_enabled")', UPKEEP),
+    off("I5", MAINTENANCE, "if member is None or member.state is not MemberState.MAINTENANCE", UPKEEP),
+    off("I5", MAINTENANCE, "if seen.master", UPKEEP),
+    off("I5", MAINTENANCE, "if seen.mark is None", UPKEEP, then="\n            return refused("),
+    off("I7", MAINTENANCE, "if isinstance(after, Done) or after.mark != mark", UPKEEP),
+    off("I9", "reconciler/execute/refresh.py", 'if desk.pool().get("ha_enabled")', UPKEEP),
     # --- hosts that were declared dead and were only cut off; what is shed ------------------------------------------
     Guard(
         "I4",
@@ -498,4 +413,5 @@ GUARDS: tuple[Guard, ...] = (
         "if other is not None:",
         ("tests/core/test_checker_shed.py",),
     ),
+    *MOVES,
 )
