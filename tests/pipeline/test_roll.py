@@ -12,13 +12,13 @@ import pytest
 from reconciler.command import Ran
 from reconciler.core.limits import Pause
 from reconciler.core.roll import Phase, Roll, order
-from reconciler.core.wanted import FreezeWindow, Level, Wanted
+from reconciler.core.wanted import FreezeWindow, Level, MemberState, Wanted
 from reconciler.pipeline import Reconciler
-from reconciler.roll import Rolling, Stopped
+from reconciler.roll import SETTLE, Rolling, Stopped
 from reconciler.state.disk import StateError
 from reconciler.state.folder import PoolFolder
 from reconciler.state.rolls import RollFile
-from tests.pipeline.test_maintenance import AT_HOME, enabled, marked, story, where
+from tests.pipeline.test_maintenance import AT_HOME, enabled, marked, rest, story, wake, where
 from tests.support.calls import Killed, changes
 from tests.support.story import Story
 
@@ -139,6 +139,13 @@ def test_the_order_of_turns_and_what_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=why):
             order(w, asked, "xen01", "last")
+    resting = [replace(m, state=MemberState.MAINTENANCE) for m in w.members]
+    one = replace(w, members=(w.members[0], resting[1], w.members[2]))
+    with pytest.raises(ValueError, match="xen02 is declared in maintenance already"):
+        order(one, ["xen02"], "xen01", "last")
+    alone = replace(w, members=(w.members[0], *resting[1:]))
+    with pytest.raises(ValueError, match="with one active member there is nowhere for its VMs"):
+        order(alone, ["xen01"], "xen01", "last")
 
 
 @pytest.mark.parametrize("sort", ["write", "step"])
@@ -265,6 +272,67 @@ def test_one_that_was_to_reboot_and_did_not(tmp_path: Path) -> None:
     t = Trip(tmp_path, lambda host: OK)
     why, _ = stopped(lambda: t.go(["xen02"]))
     assert why == "xen02 is not back after 10 min: it has not rebooted yet"
+
+
+def test_one_that_is_silent_is_not_back_where_no_reboot_was_promised(tmp_path: Path) -> None:
+    def pull(host: str) -> Ran:
+        t.s.lab.power_off(host)
+        return OK
+
+    t = Trip(tmp_path, pull)
+    why, _ = stopped(lambda: t.go(["xen03"], reboots=False, patience=60.0))
+    assert why.startswith("xen03 is not back after 60 s")
+
+
+def test_one_that_answers_once_and_goes_again_is_not_back(tmp_path: Path) -> None:
+    def fade(host: str) -> Ran:
+        t.s.lab.kernel.after(SETTLE + 5.0, lambda: t.s.lab.power_off(host))
+        return OK
+
+    t = Trip(tmp_path, fade)
+    why, _ = stopped(lambda: t.go(["xen03"], reboots=False, patience=60.0))
+    assert why.startswith("xen03 is not back after 60 s")
+
+
+def test_one_that_rebooted_and_whose_toolstack_did_not_start_since_is_not_back(tmp_path: Path) -> None:
+    def booted(host: str) -> Ran:
+        db = t.s.lab.masters()[0].toolstack.db  # type: ignore[union-attr]
+        ((ref, record),) = ((r, h) for r, h in db.tables["host"].items() if h["name_label"] == host)  # type: ignore[union-attr]
+        config = {**record["other_config"], "boot_time": str(t.s.lab.now)}
+        db.update("host", ref, other_config=config)  # type: ignore[union-attr]
+        return OK
+
+    t = Trip(tmp_path, booted)
+    why, _ = stopped(lambda: t.go(["xen03"], patience=60.0))
+    assert why == "xen03 is not back after 60 s: its toolstack has not told what it runs yet"
+
+
+class Blind(Trip):
+    """A roll whose runs see another manifest than they are given."""
+
+    def make(self, wanted: Wanted) -> Reconciler:
+        """Before the command nobody is in maintenance, after it xen03 is."""
+        state = MemberState.MAINTENANCE if self.ran else MemberState.ACTIVE
+        members = tuple(replace(m, state=state) if m.name == "xen03" else m for m in wanted.members)
+        return replace_wanted(self.s, replace(wanted, members=members))
+
+
+def test_a_host_that_is_not_disabled_and_empty_is_not_worked_on(tmp_path: Path) -> None:
+    t = Blind(tmp_path)
+    why, _ = stopped(lambda: t.go(["xen03"]))
+    assert why == "xen03 is not disabled and empty"
+    assert t.ran == []
+
+
+def test_a_turn_does_not_end_before_its_host_is_enabled(tmp_path: Path) -> None:
+    t = Blind(tmp_path)
+    t.rolling().begin(replace(t.asked(["xen03"]), phase=Phase.HOME))
+    rest(t.s, "xen03")
+    t.s.apply()
+    wake(t.s, "xen03")
+    t.ran.append("xen03")
+    why, _ = stopped(t.resume)
+    assert why == "xen03 is not enabled"
 
 
 def test_the_master_dies_meanwhile(tmp_path: Path) -> None:
