@@ -160,6 +160,10 @@ def bound_words(answer: Answer, *, asked: bool) -> str:
     return f"{done}; {limit}{better}"
 
 
+_STOPS = frozenset({"clean_shutdown", "hard_shutdown", "shutdown", "suspend"})
+"""Operations that give a VM's memory back when they end."""
+
+
 def no_host(
     vm: Vm,
     wish: VmWish,
@@ -211,4 +215,7 @@ def no_host(
     remedy = (
         "stop something or bring a host back" if short else "bring back a host that can run it, or change its needs"
     )
+    if short and (going := sorted(one.name for one in state.guests if _STOPS & set(one.current_operations))):
+        why += f"; {names(going)} {'is' if len(going) == 1 else 'are'} being stopped, which gives room back"
+        remedy = "wait until that has ended, then run again; else " + remedy
     return Unmet(thing, "state running", why, remedy, place)

@@ -61,6 +61,15 @@ def test_one_of_the_least_important_is_stopped_where_the_policy_says_so() -> Non
     assert [a.verb for a in made.actions] == [Verb.SHUTDOWN, Verb.START]
 
 
+def test_room_that_a_stop_under_way_gives_back_is_waited_for() -> None:
+    """Found by `make killed`: place-shed-allowed, killed after the shutdown was sent."""
+    pool = crowded()
+    pool.vms["web1"] = replace(pool.vms["web1"], current_operations=("clean_shutdown",))
+    (unmet,) = (u for u in plan_of(pool, wish("db01"), low("web1"), low("web2")).unmet if u.target.name == "db01")
+    assert unmet.why.endswith("; web1 is being stopped, which gives room back")
+    assert unmet.remedy == "wait until that has ended, then run again; else stop something or bring a host back"
+
+
 @pytest.mark.parametrize(
     ("entry", "fields"),
     [

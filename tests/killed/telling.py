@@ -171,8 +171,9 @@ class KilledScenario(Scenario):
                 self._apply(again)
             self.port.dead = False
             plan = self._reconciler(again).plan()
-            if not plan.actions and not plan.withheld and plan.diagnosis.situation is Situation.MANAGED:
-                break  # and not just because a toolstack restarts
+            settled = plan.diagnosis.situation is Situation.MANAGED  # and not just a toolstack that restarts
+            if settled and not plan.actions and not plan.withheld and not self._busy():
+                break
             if attempt:
                 self.port.wait(PATIENCE)
         self._rest()
@@ -196,6 +197,10 @@ class KilledScenario(Scenario):
             proofs = PoolFolder(self.state, self.wanted.name).certificates(now=self.lab.now)
             if any(c.kind is CertificateKind.FENCED and c.host == self.port.plug for c in proofs):
                 self._needless.add(f"fences {self.port.plug} again, which is proved to be off")
+
+    def _busy(self) -> bool:
+        """What the run that died had begun goes on: the plan says so, and a person waits for it."""
+        return any(vm["current_operations"] for vm in self._tables("VM")[0].values())
 
     def _unburied(self, host: str) -> bool:
         """A database has VMs on that host, or it counts as live."""
