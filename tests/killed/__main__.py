@@ -30,7 +30,7 @@ def _all_of(name: str, *, every: bool) -> tuple[str, int, int, list[tuple[Point,
     """How many kills there are, how many were played, and what they broke."""
     found: list[tuple[Point, str]] = []
     with tempfile.TemporaryDirectory(prefix="killed-", dir=MEMORY) as base:
-        whole, points = tell_whole(FOLDER / name, Path(base) / "whole")
+        whole, points = tell_whole(FOLDER / name, Path(base) / "whole", watch_disk=True)
         played = points if every else apart(points)
         for point in played:
             state = Path(base) / point.short

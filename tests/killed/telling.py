@@ -51,7 +51,7 @@ class Point:
     changed: int = 0
     """Calls that change something and that were sent until then."""
     disk: str = ""
-    """Names, sizes and times of all files of the state folder as it was then."""
+    """Names, sizes and times of all files of the state folder as it was then, if that was watched."""
 
     def __str__(self) -> str:
         return f"killed {'after' if self.after else 'before'} call {self.number}, {self.method}"
@@ -84,9 +84,12 @@ class Told(BaseException):
 class KilledScenario(Scenario):
     """Told with a kill at (number, after); None: with none."""
 
-    def __init__(self, folder: Path, state: Path, where: tuple[int, bool] | None = None) -> None:
+    def __init__(
+        self, folder: Path, state: Path, where: tuple[int, bool] | None = None, *, watch_disk: bool = False
+    ) -> None:
         super().__init__(folder, state)
         self.where = where
+        self.watch_disk = watch_disk
         self.points: list[Point] = []
         """All that were passed."""
         self.killed: Point | None = None
@@ -148,8 +151,9 @@ class KilledScenario(Scenario):
 
     def _pass(self, number: int, after: bool, method: str) -> None:
         if self.where is None:
-            files = sorted((str(p), (s := p.stat()).st_size, s.st_mtime_ns) for p in self.state.rglob("*"))
-            self.points.append(Point(number, after, method, self._changed, repr(files)))
+            files = self.state.rglob("*") if self.watch_disk else ()
+            disk = sorted((str(p), (s := p.stat()).st_size, s.st_mtime_ns) for p in files)
+            self.points.append(Point(number, after, method, self._changed, repr(disk)))
         elif self.killed is None and self.where == (number, after):
             self._die(Point(number, after, method))
             raise Told
@@ -230,9 +234,9 @@ def differences(name: str, whole: Ending, killed: Ending) -> Iterator[str]:
             yield f"{method} {target} was sent {times} times"
 
 
-def tell_whole(folder: Path, state: Path) -> tuple[Ending, list[Point]]:
-    """Without a kill: how it ended, and where it could be killed."""
-    told = KilledScenario(folder, state)
+def tell_whole(folder: Path, state: Path, *, watch_disk: bool = False) -> tuple[Ending, list[Point]]:
+    """Without a kill: how it ended, and where it could be killed; with `watch_disk` their moments can be told apart."""
+    told = KilledScenario(folder, state, watch_disk=watch_disk)
     return told.end(), told.points
 
 
@@ -244,7 +248,7 @@ def tell_killed(folder: Path, state: Path, where: Point) -> KilledScenario:
 
 
 def apart(points: Sequence[Point]) -> list[Point]:
-    """Those at which a kill can matter: the first and the last of each moment."""
+    """Those at which a kill can matter: the first and the last of each moment. To be told with `watch_disk`."""
     found: dict[tuple[int, str], list[Point]] = {}
     for point in points:
         found.setdefault((point.changed, point.disk), []).append(point)
