@@ -165,6 +165,7 @@ def _done(done: Done) -> Document:
         "why": done.why,
         "remedy": done.remedy,
         "took_s": done.took,
+        "lasting": done.lasting,
     }
 
 
