@@ -308,7 +308,7 @@ GUARDS: tuple[Guard, ...] = (
     off("I7", VMS, "if state != way.needs"),
     Guard("I1", VMS, '        if way.goal == "Running" and (dead :=', "        if False and (dead :="),
     off("I9", VMS, 'if protected and bench.desk().pool().get("ha_enabled")'),
-    Guard("I7", VMS, '    if not metrics.get("live"):', "    if False:"),
+    off("I7", VMS, "if not live"),
     off("I7", VMS, 'if not host.get("enabled")'),
     # --- the master's desk ------------------------------------------------------------------------------------------
     off("I5", DESK, "if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid)"),
