@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from reconciler.core.wanted import MemberState, PlacementWish, SelectorKind, VmWish, WantedState
 from tests.soak.__main__ import outcome
+from tests.soak.placing import faults_of, of_migration
 from tests.soak.schedule import generate
 from tests.soak.shrink import shrink
 from tests.soak.watch import Watch
@@ -41,6 +44,59 @@ def test_what_is_broken_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> 
     small = shrink(generate(seed))
     assert len(small.steps) <= len(generate(seed).steps)
     assert any(v.invariant == "I1" for v in play(small))
+
+
+def test_wishes_about_places_are_drawn_of_every_kind() -> None:
+    drawn = [World(s).wanted for s in map(generate, range(0, 120, 3)) if s.pool.vms > 2]
+    policies = [w.policy for w in drawn]
+    places = [vm.placement for w in drawn for vm in w.vms]
+    assert {p.rebalance for p in policies} == {True, False}
+    assert {0, 1} < {p.reserve for p in policies}
+    assert len({p.cool_down for p in policies}) == len({p.shed for p in policies}) == 3
+    assert all(any(getattr(p, key) for p in places) for key in ("apart", "together", "spread", "require", "avoid"))
+    assert not any(vm.placement.apart for vm in World(generate(1023054)).wanted.vms)
+
+
+@pytest.mark.parametrize(
+    ("placement", "hosts", "fault"),
+    [
+        (PlacementWish(avoid=("xen01",)), ("xen01", "xen02"), "a: it runs on xen01, which its entry forbids"),
+        (PlacementWish(require=("xen02",)), ("xen01", "xen02"), "a: it runs on xen01, which its entry forbids"),
+        (PlacementWish(apart="g"), ("xen01", "xen01"), "a: another of group g (apart) runs on xen01 too"),
+        (PlacementWish(together="g"), ("xen01", "xen02"), "a: another of group g (together) runs on xen02"),
+        (PlacementWish(require=("xen01",), apart="g"), ("xen01", "xen02"), ""),
+        (PlacementWish(together="g"), ("xen01", "xen01"), ""),
+        (PlacementWish(together="g"), ("xen01", None), ""),
+    ],
+)
+def test_a_hard_wish_that_does_not_hold_is_seen(
+    placement: PlacementWish, hosts: tuple[str | None, str | None], fault: str
+) -> None:
+    one = VmWish(SelectorKind.UUID, "a", WantedState.RUNNING, placement=placement)
+    other = replace(one, value="b", placement=replace(placement, avoid=(), require=()))
+    there = {uuid: host for uuid, host in zip("ab", hosts, strict=True) if host is not None}
+    assert faults_of(there, {"a": one, "b": other}).get("a", "") == fault.removeprefix("a: ")
+    assert faults_of(there, {"a": replace(one, state=WantedState.HALTED), "b": other}).get("a", "") == ""
+
+
+def test_a_move_that_nothing_asks_for_is_blamed_and_so_is_one_to_a_forbidden_host() -> None:
+    world = World(next(s for s in map(generate, range(1, 99, 3)) if s.pool.vms > 2 and s.pool.hosts > 2))
+    lab, watch = world.lab, world.actors[0].watch
+    db = lab.masters()[0].toolstack.db  # type: ignore[union-attr]
+    assert db is not None
+    vm = next(v for v in db.tables["VM"].values() if lab.world.copies(v["uuid"]))
+    watch.wanted = replace(
+        world.wanted, members=tuple(replace(m, state=MemberState.ACTIVE) for m in world.wanted.members)
+    )
+    wish = VmWish(SelectorKind.UUID, vm["uuid"], WantedState.RUNNING, placement=PlacementWish(avoid=("xen02",)))
+    watch.wishes = {vm["uuid"]: wish}
+    target = next(h for h in db.tables["host"].values() if h["name_label"] == "xen02")
+    of_migration(watch, db, vm, target, wish)
+    assert [v.invariant for v in watch.found] == ["I8", "I5"]
+    assert "no hard wish, start or maintenance asks for it" in watch.found[1].text
+    watch.wanted = replace(watch.wanted, policy=replace(watch.wanted.policy, rebalance=True, cool_down=60.0))
+    of_migration(watch, db, vm, target, replace(wish, placement=PlacementWish()))
+    assert "0 s after its last move" in watch.found[2].text
 
 
 def test_the_physical_truth_counts_not_the_recorded_one() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from reconciler.core.wanted import Level, SelectorKind, VmWish, Wanted, WantedState
 from reconciler.lab import Lab, LabHost
 from tests.soak.moving import disks_within_reach, maintained, of_host, second_master
+from tests.soak.placing import may_be_shed, of_migration, on_target
 from tests.support.calls import changes
 
 LEVELS = {
@@ -99,6 +100,8 @@ class Watch:
         self.found: list[Violation] = []
         self.begun: list[tuple[float, str, str]] = []
         """(time, VM uuid, host name) of every start that was sent."""
+        self.moved: dict[str, float] = {}
+        """When this actor last moved each VM, by uuid."""
         self.moving: set[tuple[str, str]] = set()
         """(VM uuid, host name) of every migration under way that it read of, whosever: the VM may be there since."""
         self.sight = Sight()
@@ -408,7 +411,8 @@ class Watch:
             self.blame("level", f"{bare} {name}, whose entry allows {wish.max_level.word}")
         copies = self.lab.world.copies(uuid)
         stops = bare == "VM.clean_shutdown" and wish.placement.stop_for_maintenance and maintained(self, vm, db)
-        if bare in ENDS and wish.state is not ENDS[bare] and not stops:
+        shed = bare == "VM.clean_shutdown" and may_be_shed(self, wish, db)
+        if bare in ENDS and wish.state is not ENDS[bare] and not (stops or shed):
             self.blame("I5", f"{bare} {name}, which is declared {wish.state}")
         if bare == "VM.set_affinity" and wish.home is None:
             self.blame("I5", f"{bare} {name}, whose home is not declared")
@@ -417,9 +421,12 @@ class Watch:
         if bare == "VM.power_state_reset" and copies:
             self.blame("I1", f"resets {name}, which runs on {copies[0].host}")
         if bare == "VM.pool_migrate":
-            disks_within_reach(self, bare, db, vm, db.tables["host"].get(params[2], {}))
+            target = db.tables["host"].get(params[2], {})
+            disks_within_reach(self, bare, db, vm, target)
+            of_migration(self, db, vm, target, wish)
         if bare in BEGINS:
             target = db.tables["host"].get(params[2], {})
+            on_target(self, bare, name, str(target.get("name_label")), wish)
             self._start(bare, db, vm, target, [c.host for c in copies])
 
     def _start(self, bare: str, db: Any, vm: Mapping[str, Any], target: Mapping[str, Any], copies: list[str]) -> None:

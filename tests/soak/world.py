@@ -29,6 +29,7 @@ from reconciler.state.lock import LockBusy
 from tests.soak.advice import crowned, edited
 from tests.soak.manifest import random_wanted, with_maintenance
 from tests.soak.operator import Operator, remedies, yields
+from tests.soak.placing import faults_of, squeeze, with_placement
 from tests.soak.port import Fate, SoakPort
 from tests.soak.schedule import PoolSpec, Schedule, Step
 from tests.soak.watch import Violation, Watch
@@ -179,7 +180,8 @@ class World:
         self.lab = make_lab(schedule.pool, schedule.seed)
         self.names = list(self.lab.hosts)
         self.start = self.lab.now
-        self.wanted: Wanted = with_maintenance(random_wanted(self.lab, schedule.manifest), schedule.manifest)
+        drawn = with_maintenance(random_wanted(self.lab, schedule.manifest), schedule.manifest)
+        self.wanted: Wanted = with_placement(drawn, schedule.seed)
         self.promoted: list[tuple[str, str]] = []
         self.attested: dict[str, float] = {}
         self.operator = Operator(self.lab, self.say)
@@ -358,9 +360,21 @@ class World:
         active = all(m.state is MemberState.ACTIVE for m in self.wanted.members)
         return active and self.wanted.policy.attended.word == "crown"
 
+    def _prove_places(self, plan: Plan, told: set[str]) -> None:
+        """Hard wishes about places hold, or the plan names one of those whom it concerns."""
+        wishes = self.actors[0].watch.wishes
+        found = {uuid: self.lab.world.copies(uuid) for uuid in wishes}
+        hosts = {uuid: copies[0].host for uuid, copies in found.items() if len(copies) == 1}
+        for uuid, fault in faults_of(hosts, wishes).items():
+            group = {wishes[uuid].placement.apart, wishes[uuid].placement.together} - {None}
+            others = {u for u, w in wishes.items() if {w.placement.apart, w.placement.together} & group}
+            if not told & {uuid, *others}:
+                self._unrest(f"{uuid}: {fault}, and the plan is silent")
+
     def _prove_wishes(self, plan: Plan) -> None:
         told = {u.target.uuid for u in plan.unmet} | {h.action.target.uuid for h in plan.withheld}
         told |= {k.target.uuid for k in plan.kept if "somebody is at it" in k.why or "is stopped while" in k.why}
+        self._prove_places(plan, told)
         waits = any(h.action.verb in (Verb.AWAIT_MEMBERS, Verb.RECOVER_MEMBERS) for h in plan.withheld)
         db = next((h.toolstack.db for h in self.lab.masters() if h.toolstack is not None), None)
         recorded = {} if db is None else {r["uuid"]: r["power_state"] for r in db.tables["VM"].values()}
@@ -390,6 +404,7 @@ def make_lab(spec: PoolSpec, seed: int) -> Lab:
         for pool in grown.tables["pool"].values():
             pool["ha_enabled"] = True
     add_hardware(grown, random.Random(f"hardware {seed}"))
+    squeeze(grown, seed)
     release = Release.CLASSIC if spec.classic else Release.V24_16
     return Lab(grown, timing=FAST if spec.fast else REAL, release=release, random_seed=seed)
 
