@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.evidence import Situation
 from reconciler.core.guard import Allowance
-from reconciler.core.plan import Outcome, Plan, Verb
-from reconciler.core.wanted import MemberState, SelectorKind, Wanted, WantedState
+from reconciler.core.plan import Outcome, Plan
+from reconciler.core.wanted import MemberState, Wanted
 from reconciler.execute.lease import LeaseBusy
 from reconciler.lab import Lab, Release, Seed, Timing
 from reconciler.lab.database import relink
@@ -29,15 +28,14 @@ from reconciler.state.lock import LockBusy
 from tests.soak.advice import crowned, edited
 from tests.soak.manifest import random_wanted, with_maintenance
 from tests.soak.operator import Operator, remedies, yields
-from tests.soak.placing import faults_of, squeeze, with_placement
+from tests.soak.placing import squeeze, with_placement
 from tests.soak.port import Fate, SoakPort
+from tests.soak.rest import ROUNDS, Rest
 from tests.soak.schedule import PoolSpec, Schedule, Step
 from tests.soak.watch import Violation, Watch
 from tests.support.calls import Killed
 from tests.support.scenario_hardware import SHARE, Hardware
 
-ROUNDS = 8
-"""Applies after the last fault until nothing is left to do, at most."""
 PATIENCE = 130.0
 """Virtual seconds between them: a promotion that never arrived is known after 120."""
 SOURCES = ("client", "other")
@@ -325,69 +323,7 @@ class World:
                 break
             lab.run(lab.now + PATIENCE)
         if plan is not None:
-            self._prove(plan)
-
-    def _unrest(self, text: str) -> None:
-        self.converged.append(Violation("I10", self.lab.now - self.start, text))
-
-    def _prove(self, plan: Plan) -> None:
-        if plan.actions:
-            todo = ", ".join(f"{a.verb} {a.target.name}" for a in plan.actions)
-            self._unrest(f"it does not come to rest: after {ROUNDS} applies it still wants to {todo}")
-        situation = plan.diagnosis.situation
-        up = sum(h.up for h in self.lab.hosts.values())
-        resting = {m.name for m in self.wanted.members if m.state == "maintenance"}
-        counted = sum(h.up or name not in resting for name, h in self.lab.hosts.items())
-        braked = up / max(1, counted) < self.wanted.policy.brake.min_healthy
-        if situation is not Situation.MANAGED:
-            if not plan.diagnosis.why or not (plan.diagnosis.remedy or plan.withheld or plan.notes):
-                self._unrest(f"{situation}, and no next step: {plan.diagnosis.why}")
-            # A host that booted beside no master takes no connection (recordings 09, 14): that is told.
-            deaf = any(h.up and not self.actors[0].watch.answers(h) for h in self.lab.hosts.values())
-            if up and not deaf and not braked and not any(h.ha_armed for h in self.lab.hosts.values()) and self._free():
-                self._unrest(f"{situation} though everything is repaired: {plan.diagnosis.why}")
-            return
-        for held in plan.withheld:
-            if not held.why or not held.remedy:
-                self._unrest(f"{held.action.verb} {held.action.target.name} is withheld without reason or remedy")
-        for wish in plan.unmet:
-            if not wish.why or not wish.remedy:
-                self._unrest(f"{wish.target} {wish.wish} is not met, without reason or remedy")
-        self._prove_wishes(plan)
-
-    def _free(self) -> bool:
-        """Nothing of the manifest's keeps a run from getting the pool back."""
-        active = all(m.state is MemberState.ACTIVE for m in self.wanted.members)
-        return active and self.wanted.policy.attended.word == "crown"
-
-    def _prove_places(self, plan: Plan, told: set[str]) -> None:
-        """Hard wishes about places hold, or the plan names one of those whom it concerns."""
-        wishes = self.actors[0].watch.wishes
-        found = {uuid: self.lab.world.copies(uuid) for uuid in wishes}
-        hosts = {uuid: copies[0].host for uuid, copies in found.items() if len(copies) == 1}
-        for uuid, fault in faults_of(hosts, wishes).items():
-            group = {wishes[uuid].placement.apart, wishes[uuid].placement.together} - {None}
-            others = {u for u, w in wishes.items() if {w.placement.apart, w.placement.together} & group}
-            if not told & {uuid, *others}:
-                self._unrest(f"{uuid}: {fault}, and the plan is silent")
-
-    def _prove_wishes(self, plan: Plan) -> None:
-        told = {u.target.uuid for u in plan.unmet} | {h.action.target.uuid for h in plan.withheld}
-        told |= {k.target.uuid for k in plan.kept if "somebody is at it" in k.why or "is stopped while" in k.why}
-        self._prove_places(plan, told)
-        waits = any(h.action.verb in (Verb.AWAIT_MEMBERS, Verb.RECOVER_MEMBERS) for h in plan.withheld)
-        db = next((h.toolstack.db for h in self.lab.masters() if h.toolstack is not None), None)
-        recorded = {} if db is None else {r["uuid"]: r["power_state"] for r in db.tables["VM"].values()}
-        for uuid, wish in self.actors[0].watch.wishes.items():
-            if uuid in told or wish.kind is not SelectorKind.UUID or wish.value in {u.target.name for u in plan.unmet}:
-                continue
-            copies = [c for c in self.lab.world.copies(uuid) if not c.paused]
-            if wish.state is WantedState.RUNNING and len(copies) != 1 and not waits:
-                self._unrest(f"{uuid} is declared running, runs on {[c.host for c in copies]}, and the plan is silent")
-            # One that runs although the pool has it as halted is known to nobody who asks the pool.
-            known = recorded.get(uuid) in ("Running", "Paused")
-            if wish.state in (WantedState.HALTED, WantedState.SUSPENDED) and copies and known and not waits:
-                self._unrest(f"{uuid} is declared {wish.state}, runs on {copies[0].host}, and the plan is silent")
+            self.converged += Rest(self).prove(plan)
 
 
 def make_lab(spec: PoolSpec, seed: int) -> Lab:
