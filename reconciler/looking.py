@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler.core.armed import still_armed
 from reconciler.core.buried import Buried, still_buried
 from reconciler.core.copies import NOTHING, CopyMemory, remembered
 from reconciler.core.evidence import (
@@ -85,9 +86,9 @@ class Looking:
         )
 
     def survey(self) -> Survey:
-        """Ask every witness about every member."""
+        """Ask every witness about every member, and add what is remembered of them."""
         user = self.wanted.connection.username
-        return ask_everybody(
+        seen = ask_everybody(
             self.port,
             self.wanted.members,
             credentials=lambda: (user, self.resolve(self.wanted.connection.password)),
@@ -97,6 +98,9 @@ class Looking:
             probe=self.wanted.probe_of,
             probe_deadline=self.wanted.policy.metadata.probe_timeout,
         )
+        armed = {one.host: one.at for one in still_armed(self.folder.memory.armed(), seen)}
+        told = (replace(t, armed_at=armed[t.name]) if t.name in armed else t for t in seen.testimonies)
+        return replace(seen, testimonies=tuple(told)) if armed else seen
 
     def _local_credentials(self) -> tuple[str, str] | None:
         """Who opens local sessions; None where an account of its own is declared and its password can't be had here:
@@ -157,6 +161,8 @@ class Looking:
         buried = self._buried(state, remember=remember)
         copies = self._copies(last_known, state, seen, remember=remember)
         moves = self._moves(last_known, state, remember=remember)
+        if remember:
+            self.folder.memory.disarm([t.name for t in masters])
         self.look = Look(
             now,
             seen,

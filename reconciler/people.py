@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pydantic_core import PydanticCustomError
 
+from reconciler.core.armed import Armed
 from reconciler.core.brake import storm_brake
 from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import Certificate, CertificateKind, Judged, LoginAnswer, Verdict
@@ -28,6 +29,7 @@ __all__ = [
     "Prospect",
     "attest",
     "attest_all",
+    "disarmed",
     "fence_off",
     "load_attestations",
     "moment_of",
@@ -213,6 +215,14 @@ def unpause(rec: Reconciler, *, by: str, vm: str | None = None, everything: bool
     with _Record(rec, "pause --clear", by) as record:
         gone = rec.folder.memory.unpause(vm, everything=everything)
         record.write("unpause", pauses=gone)
+    return gone
+
+
+def disarmed(rec: Reconciler, *, by: str, host: str) -> tuple[Armed, ...]:
+    """A person's word that XAPI's HA is not armed on a host any more; what was forgotten."""
+    with _Record(rec, "unpark", by) as record:
+        gone = rec.folder.memory.disarm([host])
+        record.write("disarmed", armed=gone)
     return gone
 
 

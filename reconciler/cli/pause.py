@@ -89,17 +89,25 @@ def _list(rec: Reconciler) -> None:
 def unpark(
     path: PathArgument,
     vm: Annotated[str | None, typer.Option("--vm", metavar="NAME", help="This VM only, by name or uuid.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="XAPI's HA is not armed on this member any more.")
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List what failed in the last runs.")] = False,
     state_dir: StateOption = None,
 ) -> None:
     """Let unattended runs try again what failed in so many runs in a row that they leave it alone.
 
-    It is kept on this machine. An attended apply tries it without this, and forgets it when it succeeds.
+    It is kept on this machine. An attended apply tries it without this, and forgets it when it succeeds. A member that
+    refused to become master because XAPI's HA is armed on it is asked again only after --host names it.
     """
     try:
         with troubles():
             wanted = one(path)
             rec = reconciler(wanted, state_dir)
+            if host is not None:
+                gone = people.disarmed(rec, by=operator(), host=host)
+                say(f"forgotten: {clean(host)} refused for XAPI's HA" if gone else f"{clean(host)} did not refuse")
+                return
             known = rec.folder.memory.failing()
             chosen = [f for f in known if vm is None or vm in (f.name, f.uuid)]
             if not listing:

@@ -70,11 +70,19 @@ class Testimony:
     """Of an accepted login: the pool that it serves. Another uuid than the manifest's is a stranger."""
     copy: CopyTold | None = None
     """What its probe said; None: none declared, or not asked."""
+    armed_at: float | None = None
+    """When it refused an emergency call because XAPI's HA is armed on it, as remembered (core/armed.py)."""
 
     @property
     def answers(self) -> bool:
         """A living XAPI answered."""
         return self.login in ANSWERING
+
+    @property
+    def ha_armed(self) -> bool:
+        """XAPI's HA is armed in its own files: it said so in emergency mode (sheet §1.2), or refused a call for it."""
+        codes = ("HA_HOST_CANNOT_ACCESS_STATEFILE", "HA_HEARTBEAT_DAEMON_STARTUP_FAILED")
+        return self.armed_at is not None or (self.login is LoginAnswer.EMERGENCY and self.detail.startswith(codes))
 
     @property
     def broken(self) -> bool:

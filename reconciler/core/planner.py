@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reconciler.core.armed import half_broken
 from reconciler.core.brake import NO_BRAKE, storm_brake
 from reconciler.core.buried import Buried, copies
 from reconciler.core.copies import CopyMemory
@@ -79,7 +80,9 @@ def make_plan(
         commit=wanted.commit,
         failback=failback,
         yields=tuple(sorted(allowance.yields)),
-        notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes) + cannot_ask(wanted, survey),
+        notes=tuple(f"{place}: {text}" if place else text for place, text in wanted.notes)
+        + cannot_ask(wanted, survey)
+        + half_broken(wanted, survey, ha_on=state.pool.ha_enabled if state is not None else None),
     )
     if diagnosis.situation is Situation.MANAGED and state is not None:
         plan = _managed(plan, wanted, survey, state, allowance, memory, unsettled, buried, solver, failback=failback)
@@ -93,7 +96,7 @@ def make_plan(
 def _two_masters(
     plan: Plan, wanted: Wanted, survey: Survey, realms: Mapping[str, PoolState], allowance: Allowance
 ) -> Plan:
-    draft = plan_rivals(wanted, plan.diagnosis, realms, allowance.yields)
+    draft = plan_rivals(wanted, survey, plan.diagnosis, realms, allowance.yields)
     state = realms.get(plan.diagnosis.right or "")
     brake = storm_brake(wanted, survey, plan.diagnosis.members)
     restrain(wanted, draft, allowance, state=state, wishes={}, brake=brake, now=plan.made_at, known=state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reconciler.core.armed import armed_bar, armed_first, disarm_words, pool_says_on
 from reconciler.core.brake import storm_brake
 from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, fence_command, look_and_attest
@@ -86,12 +87,15 @@ def plan_regain(
     dubious = [t for t in survey.testimonies if t.login in (LoginAnswer.UNTRUSTED, LoginAnswer.STRANGE)]
     promote = _promote(wanted, lost, candidate, known, incident, heirs.why(wanted))
     promote = replace(promote, kills=heirs.first.kills)
-    if known is not None and known.pool.ha_enabled:
+    if (known is not None and known.pool.ha_enabled) or pool_says_on(survey):
         draft.hold(
             promote,
             "XAPI's own HA is on in this pool, and it chooses a new master by itself",
             f"wait and look: xenrec status {wanted.argument}",
         )
+        return Regain(draft, candidate, lost)
+    if why := armed_bar(survey, candidate.name):
+        draft.hold(promote, why, disarm_words(wanted, armed_first(survey)))
         return Regain(draft, candidate, lost)
     if dubious:
         t = dubious[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reconciler.core.armed import armed_why, disarm_words
 from reconciler.core.bury import Doubt, doubts, plan_burials
 from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
@@ -227,6 +228,10 @@ def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolStat
             before=f"{names(s.thing.name for s in astray)} astray",
             after="every member that answers follows the master and is enabled",
         )
+        armed = [t for s in astray if (t := survey.of(s.thing.name)) is not None and t.ha_armed]
+        if len(armed) == len(astray):  # recover_slaves passes over who refuses, and says nothing (sheet §10.3)
+            draft.hold(action, f"{armed[0].name}: {armed_why(armed[0])}", disarm_words(wanted, armed[0].name))
+            return ()
         elsewhere = [
             s
             for s in astray

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.armed import armed_why, disarm_words
 from reconciler.core.draft import Draft, apply_command
-from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Tie
+from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, Tie
 from reconciler.core.fates import Fates, fates, twice_words
 from reconciler.core.judge import uuid_of
 from reconciler.core.model import PoolState
@@ -87,7 +88,13 @@ def fates_of(
     return fates(theirs, [u for u in hosts if u], ours, winner)
 
 
-def plan_rivals(wanted: Wanted, diagnosis: Diagnosis, realms: Mapping[str, PoolState], yields: frozenset[str]) -> Draft:
+def plan_rivals(
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    realms: Mapping[str, PoolState],
+    yields: frozenset[str],
+) -> Draft:
     """FOLLOW for every master that is not the pool's. One that runs VMs, or may, waits for a person's word that names
     it; where nobody knows which is right, each is shown with what its giving way would kill."""
     draft = Draft()
@@ -99,7 +106,10 @@ def plan_rivals(wanted: Wanted, diagnosis: Diagnosis, realms: Mapping[str, PoolS
         found = fates_of(wanted, diagnosis.ties, loser, winner, realms)
         action = _follow(wanted, diagnosis, loser, winner, found, realms)
         remedy = apply_command(wanted, "--yield", loser)
-        if diagnosis.right is not None and _starting(realms.get(loser)) and loser not in yields:
+        t = survey.of(loser)
+        if t is not None and t.ha_armed:
+            draft.hold(action, armed_why(t), disarm_words(wanted, loser))
+        elif diagnosis.right is not None and _starting(realms.get(loser)) and loser not in yields:
             draft.hold(
                 _follow(wanted, diagnosis, loser, winner, None, realms),
                 f"{loser} has not finished its start, so what it says of VMs is old; where it reaches {winner} it "

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reconciler.core.armed import armed_bar, armed_first, disarm_words, pool_says_on
 from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, apply_command, fence_command, look_and_attest, plan_command
 from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, Verdict
@@ -111,7 +112,7 @@ def _bars(
 ) -> tuple[str, str]:
     """Why nobody may be promoted, and the next step; ("", "") where nothing bars it."""
     ends = roots(diagnosis.ties)
-    if known is not None and known.pool.ha_enabled:
+    if (known is not None and known.pool.ha_enabled) or pool_says_on(survey):
         return (
             "XAPI's own HA is on in this pool, and it chooses a new master by itself",
             f"wait and look: xenrec status {wanted.argument}",
@@ -147,6 +148,8 @@ def _bars(
             f"{name} may be a master that nobody hears: {judged.why if judged else 'it was not asked'}",
             fence_command(wanted, name) if fences else look_and_attest(wanted, name),
         )
+    if why := armed_bar(survey, candidate.name):
+        return why, disarm_words(wanted, armed_first(survey))
     t = survey.of(candidate.name)
     if t is not None and no_local_session(t):
         account = wanted.connection.local_account.username

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.core.armed import Armed
 from reconciler.core.evidence import Incident, Survey
 from reconciler.core.plan import Action, Done, Plan, Result, Thing
 from reconciler.core.port import Answer, Ask, Json, Port, Sessions, TaskResult, XapiFailure
@@ -226,11 +227,20 @@ class Bench:
             raise CannotRecord(f"the incident cannot be written down: {error}") from error
 
     def clear_incident(self) -> None:
-        """One master is confirmed, or surely none was made."""
-        try:
+        """One master is confirmed."""
+        with self.recording("that the incident is over"):
             self.store.clear_incident()
-        except OSError as error:
-            raise CannotRecord(f"the incident cannot be cleared: {error}") from error
+
+    def withdraw_incident(self) -> None:
+        """Surely nobody was made master."""
+        with self.recording("that nobody was promoted"):
+            self.store.withdraw_incident()
+
+    def refuses_for_ha(self, host: str, failure: XapiFailure) -> None:
+        """Remember that HA is armed on a host, if that is what its refusal says: the next plan does not rest on it."""
+        if failure.code == "HA_IS_ENABLED":
+            with self.recording(f"that HA is armed on {host}"):
+                self.store.arm(Armed(host, self.port.now(), self.run_id))
 
     @contextmanager
     def recording(self, what: str) -> Iterator[None]:

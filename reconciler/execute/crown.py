@@ -192,7 +192,7 @@ def transition(bench: Bench, action: Action, candidate: Member, lost: tuple[str,
     try:
         bench.intend(action, TRANSITION, candidate.address, lost=lost[0])
     except CannotRecord:
-        bench.clear_incident()
+        bench.withdraw_incident()
         raise
     bench.say(action, f"telling {candidate.name} to become master")
     sure = True
@@ -207,12 +207,13 @@ def transition(bench: Bench, action: Action, candidate: Member, lost: tuple[str,
         if failure.code == "INTERNAL_ERROR":
             sure = False
         else:
-            bench.clear_incident()
+            bench.refuses_for_ha(candidate.name, failure)
+            bench.withdraw_incident()
             return refused(action, f"{candidate.name} cannot be promoted: {told.sentence}", told.remedy)
     except TransportFault as fault:
         bench.reply(action, TRANSITION, f"no reply: {fault.kind}")
         if not fault.sent:
-            bench.clear_incident()
+            bench.withdraw_incident()
             return failed(action, f"{candidate.name} could not be reached: {fault}", "plan again")
         bench.say(action, "the reply was lost: watching, not asking again")
         sure = False

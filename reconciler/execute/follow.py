@@ -58,6 +58,7 @@ def follow(bench: Bench, action: Action) -> Done:
             bench.reply(action, RESET, "accepted")
         except XapiFailure as failure:
             bench.reply(action, RESET, failure.code)
+            bench.refuses_for_ha(loser.name, failure)
             told = explain(failure, lambda _, ref: ref)
             return failed(action, f"{loser.name} did not take it: {told.sentence}", told.remedy)
         except TransportFault as fault:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from reconciler.core.armed import Armed
 from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, Incident, Survey
@@ -60,6 +61,14 @@ class Store(Protocol):
 
     def incident(self) -> Incident | None:
         """The promotion that was sent and not yet confirmed."""
+        ...
+
+    def withdraw_incident(self) -> None:
+        """Forget it, and that the lost master was replaced: surely nobody was made master."""
+        ...
+
+    def arm(self, one: Armed) -> None:
+        """Remember that a host refused a call because XAPI's HA is armed on it."""
         ...
 
     def save_handover(self, handover: Incident) -> None:

@@ -267,6 +267,8 @@ def _tell(bench: Bench, action: Action, member: Member) -> None:
         bench.reply(action, method, f"{member.name} accepted")
         bench.milestone(action, f"{member.name} told by itself to follow {bench.name_at(address)}")
     except (XapiFailure, TransportFault) as fault:
+        if isinstance(fault, XapiFailure):
+            bench.refuses_for_ha(member.name, fault)
         bench.reply(action, method, f"{member.name}: {fault}")
         bench.say(action, f"{member.name} did not take it: {fault}")
     finally:

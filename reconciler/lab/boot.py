@@ -249,6 +249,12 @@ def _start_member(ts: Toolstack) -> Steps:
         ts.host.disk = db.snapshot(ts.lab.now)
     yield timing.member_enable
     db = yield from ts.database()
+    if _ha_differs(ts, db):
+        ts.emergency = True
+        ts.lab.changed()
+        yield timing.broken_shown
+        ts.exit(restart=True)
+        return
     _stamp(ts, db)
     plug_own(ts, db)
     resync(ts, db)
@@ -258,6 +264,16 @@ def _start_member(ts: Toolstack) -> Steps:
     ts.ready = True
     ts.lab.changed()
     yield from _follow(ts)
+
+
+def _ha_differs(ts: Toolstack, db: Database) -> bool:
+    """A starting member brings its own HA flag in step with the pool's where that is off; where it is on and its own is
+    not, it must stay out, in emergency mode (xapi.ml:resynchronise_ha_state)."""
+    pool_on = db.pool()[1]["ha_enabled"]
+    if not pool_on:
+        ts.host.ha_armed = False
+    ts.disarmed = pool_on and not ts.host.ha_armed
+    return ts.disarmed
 
 
 def _hello(ts: Toolstack, db: Database, *, enabled: bool) -> None:

@@ -66,6 +66,8 @@ class Toolstack:
         """When a member that starts began to wait for its master's database."""
         self.repointed = False
         """Told to follow another master, which it will do when it starts again."""
+        self.disarmed = False
+        """The pool's HA is on, and it found itself disarmed when it started."""
         self.proposed: str | None = None
         self.pool_operation: str | None = None
         self._processes: set[Process] = set()
@@ -255,6 +257,8 @@ class Toolstack:
         says (xapi.ml:attempt_pool_hello)."""
         if self.role == "broken":
             return Failure("HOST_BROKEN")
+        if self.disarmed:
+            return Failure("HA_POOL_IS_ENABLED_BUT_HOST_IS_DISABLED")
         retry = self.lab.timing.handshake_retry
         if self.lab.release is Release.V24_16 or int(self.lab.now / retry) % 2 == 0:
             return Failure("HOST_STILL_BOOTING")

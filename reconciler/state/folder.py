@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.armed import Armed
 from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import Certificate, Incident
@@ -218,11 +219,7 @@ class PoolFolder:
         """Remember a promotion, before it is sent; it replaces one that can no longer take effect. With it goes the
         obligation that the lost master must be seen following the new one, which outlives the incident."""
         if incident.lost_master != incident.candidate:
-            self.memory.oblige(
-                Obligation(
-                    incident.lost_master, incident.lost_address, incident.candidate, incident.sent_at, incident.run
-                )
-            )
+            self.memory.oblige(_obligation(incident))
         write_json(self._incident_path, {"format_version": FORMAT_VERSION, "incident": incident_to_json(incident)})
 
     def incident(self) -> Incident | None:
@@ -239,6 +236,17 @@ class PoolFolder:
     def clear_incident(self) -> None:
         """Forget it: one master is confirmed, or it surely was not sent. Fine when there is none."""
         remove(self._incident_path)
+
+    def withdraw_incident(self) -> None:
+        """Forget it with all that came with it: the host surely did not become master."""
+        sent = self.incident()
+        if sent is not None:
+            self.memory.withdraw(_obligation(sent))
+        self.clear_incident()
+
+    def arm(self, one: Armed) -> None:
+        """Remember that a host refused for HA. Raises StateError, OSError."""
+        self.memory.arm(one)
 
     @property
     def _incident_path(self) -> Path:
@@ -329,3 +337,7 @@ def _certificates(path: Path, content: Mapping[str, Any]) -> list[Certificate]:
         return [certificate_from_json(one) for one in listed]
     except BadRecord as error:
         raise damaged(path, str(error)) from None
+
+
+def _obligation(sent: Incident) -> Obligation:
+    return Obligation(sent.lost_master, sent.lost_address, sent.candidate, sent.sent_at, sent.run)

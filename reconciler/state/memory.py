@@ -1,5 +1,5 @@
 """What later runs must know of a pool besides proofs: pauses, obligations, VMs found stopped or moved, starts whose end
-nobody saw, what fails run after run, and what drills found. One file."""
+nobody saw, what fails run after run, hosts on which HA is armed, and what drills found. One file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from reconciler.core.armed import Armed
 from reconciler.core.buried import Buried
 from reconciler.core.drill_news import Finding
 from reconciler.core.limits import Pause
@@ -53,6 +54,27 @@ class Memory:
             content["pauses"] = [asdict(p) for p in found if p not in gone]
         return tuple(gone)
 
+    # --- hosts on which XAPI's HA is armed ------------------------------------------------------------------------
+
+    def armed(self) -> tuple[Armed, ...]:
+        """Hosts that refused an emergency call for it."""
+        return self._shelf.read("armed", Armed)
+
+    def arm(self, one: Armed) -> None:
+        """It refused; what is held of the same host is replaced."""
+        with self._shelf.content() as content:
+            kept = [a for a in self._shelf.listed(content, "armed", Armed) if a.host != one.host]
+            content["armed"] = [asdict(a) for a in (*kept, one)]
+
+    def disarm(self, hosts: Sequence[str]) -> tuple[Armed, ...]:
+        """Forget it of these hosts: what was forgotten."""
+        gone = tuple(one for one in self.armed() if one.host in hosts)
+        if gone:
+            with self._shelf.content() as content:
+                found = self._shelf.listed(content, "armed", Armed)
+                content["armed"] = [asdict(a) for a in found if a.host not in hosts]
+        return gone
+
     # --- obligations ----------------------------------------------------------------------------------------------
 
     def obligations(self) -> tuple[Obligation, ...]:
@@ -64,6 +86,12 @@ class Memory:
         with self._shelf.content() as content:
             kept = [o for o in self._shelf.listed(content, "obligations", Obligation) if o.host != obligation.host]
             content["obligations"] = [asdict(o) for o in (*kept, obligation)]
+
+    def withdraw(self, obligation: Obligation) -> None:
+        """The promotion that it is about was surely not made."""
+        with self._shelf.content() as content:
+            found = self._shelf.listed(content, "obligations", Obligation)
+            content["obligations"] = [asdict(o) for o in found if o != obligation]
 
     def settle(self, obligation: Obligation, why: str, *, at: float) -> None:
         """It was met: kept aside with the reason and the time (UTC seconds)."""

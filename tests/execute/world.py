@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.core.armed import Armed
 from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import (
@@ -426,6 +427,12 @@ class MemoryStore:
 
     def clear_incident(self) -> None:
         self.sent = None
+
+    def withdraw_incident(self) -> None:
+        self.sent = None
+
+    def arm(self, one: Armed) -> None:
+        self.armed = one
 
     def save_handover(self, handover: Incident) -> None:
         self.sent_handover: Incident | None = handover

@@ -8,7 +8,8 @@ script.txt has one command a line; # begins a comment. What a person does with x
     why vm/NAME | host/NAME | sr/NAME | master
     check                         of the saved plan
     attest HOST LIFETIME          xenrec attest manifest.yaml HOST --dead --for LIFETIME (30m, 2h)
-    unpark VM                     xenrec unpark manifest.yaml --vm VM
+    unpark VM | unpark --host HOST
+                                  xenrec unpark manifest.yaml --vm VM, --host HOST
     edit OLD => NEW               change the manifest's text
     password WORD                 what XENREC_PASSWORD is from now on
 
@@ -63,7 +64,7 @@ from reconciler.lab.faults import deed
 from reconciler.manifest import ManifestError
 from reconciler.manifest.load import load
 from reconciler.manifest.secrets import resolve
-from reconciler.people import unpark
+from reconciler.people import disarmed, unpark
 from reconciler.pipeline import Approval, Reconciler
 from reconciler.state.folder import PoolFolder
 from reconciler.views.saved_plan import moved_facts
@@ -241,6 +242,9 @@ class Scenario:
             case ["check"]:
                 assert self.saved is not None, "check is about a saved plan: plan --out"
                 self.page.append(check_of(self._reconciler([]), self.saved))
+            case ["unpark", "--host", host]:
+                gone_hosts = disarmed(self._reconciler([]), by="op@desk", host=host)
+                self.page += [f"forgotten: {one.host} refused for XAPI's HA" for one in gone_hosts]
             case ["unpark", vm]:
                 gone = unpark(self._reconciler([]), by="op@desk", vm=vm)
                 self.page += [f"forgotten: {one.name}: {one.words}" for one in gone]
