@@ -98,7 +98,7 @@ class Looking:
             probe=self.wanted.probe_of,
             probe_deadline=self.wanted.policy.metadata.probe_timeout,
         )
-        armed = {one.host: one.at for one in still_armed(self.folder.memory.armed(), seen)}
+        armed = {one.host: one.at for one in still_armed(self.wanted, self.folder.memory.armed(), seen)}
         told = (replace(t, armed_at=armed[t.name]) if t.name in armed else t for t in seen.testimonies)
         return replace(seen, testimonies=tuple(told)) if armed else seen
 
@@ -161,8 +161,9 @@ class Looking:
         buried = self._buried(state, remember=remember)
         copies = self._copies(last_known, state, seen, remember=remember)
         moves = self._moves(last_known, state, remember=remember)
-        if remember:
-            self.folder.memory.disarm([t.name for t in masters])
+        if remember and (held := self.folder.memory.armed()):
+            left = still_armed(self.wanted, held, seen, state)
+            self.folder.memory.disarm([one.host for one in held if one not in left])
         self.look = Look(
             now,
             seen,

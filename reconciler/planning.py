@@ -25,7 +25,7 @@ from reconciler.core.parked import Failing, parked, unpark_command
 from reconciler.core.place.ask import Solver
 from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
-from reconciler.core.succession import succession
+from reconciler.core.succession import option_of
 from reconciler.core.words import utc
 from reconciler.looking import Look, Looking
 
@@ -114,10 +114,11 @@ class Planning(Looking):
     def kills_now(self, seen: Survey, diagnosis: Diagnosis, lost: str, candidate: str) -> tuple[Doomed, ...]:
         """What a promotion may kill, by a fresh survey's word on the copies and all that is remembered of them."""
         known, memory = self.last_known(), self._copies(None, None, seen, remember=False)
-        heirs = succession(
-            self.wanted, seen, diagnosis, [lost], known=known, memory=memory, incident=None, now=self.port.now()
-        )
-        return next((o.kills for o in heirs.options if o.member.name == candidate), ())
+        member = self.wanted.member(candidate)
+        assert member is not None
+        gone = [lost] if lost != candidate else []
+        now = self.port.now()
+        return option_of(self.wanted, seen, diagnosis, member, gone, known=known, memory=memory, now=now).kills
 
     def _busy(self, look: Look) -> list[Lease]:
         """Leases of other runs that live: on this machine, only of the one that holds the file lock."""

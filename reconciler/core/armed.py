@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.core.evidence import LoginAnswer, Survey, Testimony
+from reconciler.core.judge import restart_command, uuid_of
+from reconciler.core.model import PoolState
 from reconciler.core.wanted import Wanted
-from reconciler.core.words import names, utc
+from reconciler.core.words import utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,26 @@ class Armed:
     run: str
 
 
-def still_armed(held: Iterable[Armed], survey: Survey) -> tuple[Armed, ...]:
-    """Without those that act as a master now: one that was promoted since, or always was one, was not in the way."""
+def still_armed(
+    wanted: Wanted, held: Iterable[Armed], survey: Survey, state: PoolState | None = None
+) -> tuple[Armed, ...]:
+    """Without those that act as a master now; and, by `state`, without those whose toolstack started since under a
+    master whose HA is off, for such a start disarms the host (xapi.ml:resynchronise_ha_state)."""
     masters = {t.name for t in survey.testimonies if t.login is LoginAnswer.MASTER}
-    return tuple(one for one in held if one.host not in masters)
+    return tuple(one for one in held if one.host not in masters and not _started_since(wanted, one, state))
+
+
+def _started_since(wanted: Wanted, one: Armed, state: PoolState | None) -> bool:
+    member = wanted.member(one.host)
+    if state is None or member is None or state.pool.ha_enabled:
+        return False
+    uuid = uuid_of(member, state)
+    host = next((h for h in state.hosts.values() if h.uuid == uuid), None)
+    try:
+        started = float(host.other_config.get("agent_start_time", "")) if host is not None and host.enabled else 0.0
+    except ValueError:
+        return False
+    return started > one.at
 
 
 def pool_says_on(survey: Survey) -> str:
@@ -77,23 +95,15 @@ def disarm_words(wanted: Wanted, host: str) -> str:
 def half_broken(wanted: Wanted, survey: Survey, *, ha_on: bool | None) -> tuple[str, ...]:
     """Notes on hosts whose HA does not stand as the pool's does; `ha_on`: the pool's flag, None: no master tells."""
     found = []
-    if not ha_on and (armed := [t for t in survey.testimonies if t.ha_armed]):
-        off = "while it is off in the pool" if ha_on is False else "whatever it is in the pool"
-        one = len(armed) == 1
-        who = names(t.name for t in armed)
-        told = (
-            f"XAPI's HA is half-broken: armed on {who} {off}. {'It refuses' if one else 'They refuse'} to become "
-            f"master and to follow another one, and may reset {'its' if one else 'their'} machine when network and "
-            "state file are lost. "
-        )
-        if ha_on is False:
-            told += (
-                f"A restart of {'its' if one else 'their'} toolstack disarms it while the master is reachable; then: "
+    for t in survey.testimonies:
+        member = wanted.member(t.name)
+        if ha_on is False and t.ha_armed and member is not None:  # without a master the promotion itself says it
+            found.append(
+                f"XAPI's HA is half-broken: it is off in the pool, and {t.name} refuses to become master or to follow "
+                f"another one, for {armed_why(t)}. It may also reset its machine when it loses network and state file. "
+                "A restart of its toolstack disarms it while the master is reachable, and touches no running VM: "
+                f"{restart_command(t)}"
             )
-            told += f"xenrec unpark {wanted.argument} --host {armed[0].name}"
-        else:
-            told += f"To go on without it: {disarm_words(wanted, armed[0].name)}"
-        found.append(told)
     if says := pool_says_on(survey):
         found.append(
             f"XAPI's HA is half-broken: {says} says that it is on in the pool and that it is disarmed itself, so it "

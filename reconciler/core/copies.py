@@ -138,6 +138,7 @@ class Basis(StrEnum):
     """What the age of a copy is known by."""
 
     PROBE = "probe"
+    OWN = "own"  # it was master itself when the pool was read last
     REFRESH = "refresh"
     ASSUMED = "assumed"  # a refresh that failed for another host
     BACKUPS = "backups"  # XAPI's own, by its default
@@ -167,6 +168,8 @@ class Copy:
         match self.basis:
             case Basis.PROBE:
                 return f"of {utc(self.low + PROBE_MARGIN)} (its probe says so)"
+            case Basis.OWN:
+                return f"of {utc(self.low)} or later (it was master then)"
             case Basis.REFRESH:
                 return f"of {utc(self.low)} or later (refreshed by xenrec)"
             case Basis.ASSUMED:
@@ -200,6 +203,8 @@ def copy_of(member: str, host: str | None, known: PoolState, memory: CopyMemory,
         if fresh is not None and not fresh.assumed and told.at + PROBE_MARGIN < fresh.at:
             doubt = f"XAPI confirmed a refresh at {utc(fresh.at)}, and the probe tells of an older copy: it is believed"
         return Copy(member, low, min(now, told.at + PROBE_MARGIN), Basis.PROBE, low, generation, doubt)
+    if known.master is not None and known.master.uuid == host:
+        return Copy(member, alive_at, now, Basis.OWN, alive_at, generation, doubt)
     proved = fresh.at if fresh is not None and not fresh.assumed else None
     if memory.failed is not None and (fresh is None or memory.failed > fresh.at):
         low = fresh.at if fresh is not None else min(by_backups, memory.failed - round_takes)
@@ -215,6 +220,7 @@ def age_words(copy: Copy, now: float) -> str:
     span = lasting(max(0.0, now - copy.low))
     how = {
         Basis.PROBE: "by its probe",
+        Basis.OWN: f"it was master itself at {utc(copy.low)}",
         Basis.REFRESH: f"refreshed at {utc(copy.low)}",
         Basis.ASSUMED: f"refreshed at {utc(copy.low)} while another host was down, which XAPI does not confirm",
         Basis.BACKUPS: "by XAPI's own backups, one per 5 min and member",

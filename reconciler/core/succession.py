@@ -189,6 +189,24 @@ def succession(
     return Succession(tuple(sorted(options, key=lambda o: o.cost)), tuple(passed))
 
 
+def option_of(
+    wanted: Wanted,
+    survey: Survey,
+    diagnosis: Diagnosis,
+    member: Member,
+    lost: Sequence[str],
+    *,
+    known: PoolState | None,
+    memory: CopyMemory | None,
+    now: float,
+) -> Option:
+    """What the promotion of that member would cost, whether or not it would be chosen."""
+    if known is None:
+        return Option(member)
+    hosts = _hosts(wanted, survey, diagnosis, lost, known)
+    return _option(member, known, residence(known), memory or NOTHING, survey, hosts, now)
+
+
 def _hosts(wanted: Wanted, survey: Survey, diagnosis: Diagnosis, lost: Sequence[str], known: PoolState) -> Hosts:
     answering, dead = set(), set()
     for member in wanted.members:
@@ -223,13 +241,13 @@ def _option(
     return Option(member, copy, toll(where, memory, copy, uuid or "", hosts), tuple(without))
 
 
-def too_many(wanted: Wanted, option: Option) -> tuple[str, str]:
-    """Why a promotion kills too many VMs, and what to do; ("", "") when it does not."""
+def too_many(wanted: Wanted, option: Option, *, lost: bool = True) -> tuple[str, str]:
+    """Why a promotion kills too many VMs, and what to do; ("", "") when it does not. `lost`: there is a lost master."""
     most, killed = wanted.policy.metadata.max_killed, len(option.toll.counted)
     if killed <= most:
         return "", ""
     return (
         f"it may kill {count(killed, 'running VM')} (the notes name each), and policy.metadata.maxKilled is {most}",
-        "bring the lost master back, whose own database knows them all; or, to accept it, set "
+        ("bring the lost master back, whose own database knows them all; or, " if lost else "") + "to accept it, set "
         f"policy.metadata.maxKilled to {killed}",
     )

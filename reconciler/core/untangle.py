@@ -21,7 +21,7 @@ from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.regain import Regain, host_thing
 from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
-from reconciler.core.succession import succession, too_many
+from reconciler.core.succession import Succession, option_of, succession, too_many
 from reconciler.core.ties import End, roots
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import names, utc
@@ -58,26 +58,32 @@ def plan_tangle(
     silent = [t.name for t in survey.testimonies if t.login not in _MEMBERS]
     dead = [n for n in silent if (j := diagnosis.of(n)) is not None and j.verdict is Verdict.DEAD]
     candidate: Member | None = last
-    too = ("", "")
+    option = option_of(wanted, survey, diagnosis, last, (), known=known, memory=memory, now=now)
     if last.name in dead:
         heirs = succession(
             wanted, survey, diagnosis, [last.name], known=known, memory=memory, incident=incident, now=now
         )
         draft.notes += [*heirs.passed, *heirs.notes(known, len(wanted.members))]
-        candidate, too = (heirs.first.member, too_many(wanted, heirs.first)) if heirs.first else (None, too)
+        candidate, option = (heirs.first.member, heirs.first) if heirs.first else (None, option)
     if candidate is None:
         draft.notes.append("no member that answers can be promoted: its local login must work")
         return regain
     why = told if candidate is last else f"{told}, and it is proved dead"
+    why += ". Only its toolstack restarts; running VMs are not touched"
+    if option.kills:  # a probe says that its database is older than what runs
+        why = f"{told.partition(', so its own')[0]}. Its toolstack restarts"
     promote = Action(
         Verb.PROMOTE,
         host_thing(candidate, known),
-        f"{why}. Only its toolstack restarts; running VMs are not touched",
+        why,
         before=_follows(diagnosis, candidate.name),
         after="master",
         certificate_of=tuple(dead),
         via=candidate.address,
+        kills=option.kills,
     )
+    if candidate is last and option.toll:
+        draft.notes += Succession((option,)).notes(known, len(wanted.members))
     why, remedy = _bars(wanted, survey, diagnosis, known, candidate, [n for n in silent if n not in dead])
     if not why and len(followed) > 1 and len(left) != 1:
         why = (
@@ -86,7 +92,7 @@ def plan_tangle(
         why += "a copy of the other's time has lost what came after"
         remedy = f"say which one was not: {apply_command(wanted, '--yield', last.name)}"
     if not why:
-        why, remedy = too
+        why, remedy = too_many(wanted, option, lost=candidate is not last)
     if why:
         draft.hold(promote, why, remedy)
         return Regain(draft, candidate, last if last.name in dead else None)

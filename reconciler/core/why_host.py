@@ -12,7 +12,7 @@ from reconciler.core.standing import Standing
 from reconciler.core.storage import hosts_of
 from reconciler.core.wanted import Member, MemberState
 from reconciler.core.why import Because, Considered, Ground, Sort, Told, UnknownName, Wish, near
-from reconciler.core.words import count, names, size
+from reconciler.core.words import count, names, size, utc
 
 _UP = (PowerState.RUNNING, PowerState.PAUSED)
 
@@ -92,9 +92,14 @@ def _host_known(ground: Ground, judged: Judged | None, member: Member | None, ho
         return tuple(lines)
     state, stands = ground.state, ground.stands
     assert state is not None
+    record = host
+    whose = "the pool's record"
+    if not ground.live:  # what stands of it is a forecast, in which who does not answer is disabled and not live
+        record = state.hosts.get(host.ref, host)
+        whose += f" when it was last read, at {utc(state.read_at)}"
     lines.append(
-        f"the pool's record: {'enabled' if host.enabled else 'disabled'}, {'live' if host.live else 'not live'}"
-        + (f", somebody is at it: {names(host.current_operations)}" if host.current_operations else "")
+        f"{whose}: {'enabled' if record.enabled else 'disabled'}, {'live' if record.live else 'not live'}"
+        + (f", somebody is at it: {names(record.current_operations)}" if record.current_operations else "")
     )
     if ground.live and stands is not None and host.ref in stands.by_ref:
         one = stands.by_ref[host.ref]

@@ -109,7 +109,7 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return watch(bench, action, candidate, sent, sure=False)
     if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis):
         return why
-    if why := _kills_more(bench, action, candidate, lost, survey, diagnosis):
+    if why := kills_more(bench, action, candidate, lost.name, survey, diagnosis):
         return why
     local = local_session(bench, action, candidate)
     if isinstance(local, Done):
@@ -126,14 +126,15 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         local.close()
 
 
-def _kills_more(
-    bench: Bench, action: Action, candidate: Member, lost: Member, survey: Survey, diagnosis: Diagnosis
+def kills_more(
+    bench: Bench, action: Action, candidate: Member, lost: str, survey: Survey, diagnosis: Diagnosis
 ) -> Done | None:
-    """Refused where the candidate's copy, as it was told of a moment ago, may kill what the plan did not say (I7)."""
+    """Refused where the candidate's copy, as it was told of a moment ago, may kill what the plan did not say (I7).
+    `lost` is the name of the host whose office is taken: the candidate's own, where nobody is lost."""
     if bench.kills_now is None:
         return None
     said = {d.uuid for d in action.kills}
-    more = [d for d in bench.kills_now(survey, diagnosis, lost.name, candidate.name) if d.uuid not in said]
+    more = [d for d in bench.kills_now(survey, diagnosis, lost, candidate.name) if d.uuid not in said]
     if not more:
         return None
     told = names(f"{d.name} on {d.host}" for d in more)

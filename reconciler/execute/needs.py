@@ -133,7 +133,7 @@ SurveyAgain = Callable[[], Survey]
 
 KillsNow = Callable[[Survey, Diagnosis, str, str], tuple[Doomed, ...]]
 """The running VMs that a promotion may kill by what that survey says of the copies of the database: of the lost master
-(name) and the candidate (name)."""
+(name; the candidate itself where none is lost) and the candidate (name)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from reconciler.core.untangle import unflagged
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, refused
-from reconciler.execute.crown import local_session, taken, transition
+from reconciler.execute.crown import kills_more, local_session, taken, transition
 from reconciler.execute.proof import Prover
 from reconciler.execute.watching import watch
 
@@ -36,6 +36,8 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
     broken = diagnosis.situation is Situation.LOST and any(t.broken for t in survey.testimonies)
     if diagnosis.situation is not Situation.TANGLED and not broken:  # whose death it rests on, if any, _unfit has seen
         return refused(action, f"no promotion: {diagnosis.why}", diagnosis.remedy or "plan again")
+    if more := kills_more(bench, action, candidate, candidate.name, survey, diagnosis):
+        return more
     local = local_session(bench, action, candidate)
     if isinstance(local, Done):
         return local
