@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reconciler.core.armed import still_armed
 from reconciler.core.buried import Buried, still_buried
-from reconciler.core.copies import NOTHING, CopyMemory, remembered
+from reconciler.core.copies import NOTHING, CopyMemory, cut_off, remembered
 from reconciler.core.evidence import (
     Certificate,
     CertificateKind,
@@ -24,6 +24,7 @@ from reconciler.core.moved import Moved, newly_moved, still_remembered
 from reconciler.core.parked import Failing, still_failing
 from reconciler.core.port import Fault, Port, Session, Sessions
 from reconciler.core.stopped import Stopped, answering, newly_stopped, still_stopped
+from reconciler.core.unfollowed import other_master
 from reconciler.core.unsettled import Unsettled, still_unsettled, under_way
 from reconciler.core.wanted import FenceDevice, Member, SecretRef, Wanted
 from reconciler.core.words import address_host
@@ -154,12 +155,14 @@ class Looking:
             except Fault as error:
                 fault = error
         realms = self._realms(masters, expected) if len(masters) > 1 else {}
+        # What a master says whom nobody follows, while its members hang on another, may be of an earlier time.
+        noting, remember = remember, remember and other_master(self.wanted, seen) is None
         pauses = self.folder.memory.pauses(now=now)
         stops = self._stops(last_known, state, seen, remember=remember)
         unsettled = self._unsettled(state, seen, remember=remember)
         failing = self._failing(state, remember=remember)
         buried = self._buried(state, remember=remember)
-        copies = self._copies(last_known, state, seen, remember=remember)
+        copies = self._copies(last_known, state, seen, remember=noting)
         moves = self._moves(last_known, state, remember=remember)
         if remember and (held := self.folder.memory.armed()):
             left = still_armed(self.wanted, held, seen, state)
@@ -208,7 +211,10 @@ class Looking:
         if state is None or not remember:
             return memory.load()
         now = self.port.now()
+        doubtful = other_master(self.wanted, seen) is not None
         try:
+            if doubtful:
+                return memory.change(lambda known: cut_off(known, before, seen, now))
             return memory.change(lambda known: remembered(known, before, state, seen, now))
         except OSError as error:
             log.warning("what changed in the pool can't be remembered: %s", error)

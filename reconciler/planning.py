@@ -66,6 +66,7 @@ class Planning(Looking):
             ),
             failback=self.failback,
             obligations=self.folder.memory.obligations(),
+            handover=self.folder.handover(),
             realms=look.realms,
             memory=look.copies,
             unsettled=look.unsettled,

@@ -121,6 +121,11 @@ def remembered(memory: CopyMemory, before: PoolState | None, state: PoolState, s
     return replace(memory, since=since, changes=tuple(kept), gaps=gaps)
 
 
+def cut_off(memory: CopyMemory, before: PoolState | None, seen: Survey, now: float) -> CopyMemory:
+    """Only who was out of the master's reach, where what the master says is not to be remembered."""
+    return replace(memory, gaps=_gaps(memory, before, seen, now))
+
+
 def _gaps(memory: CopyMemory, before: PoolState | None, seen: Survey, now: float) -> tuple[Gap, ...]:
     known = {g.member: g for g in memory.gaps}
     for t in seen.testimonies:

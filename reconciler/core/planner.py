@@ -26,6 +26,7 @@ from reconciler.core.restore import Restore, plan_restore
 from reconciler.core.rights import cannot_ask
 from reconciler.core.rivals import plan_rivals
 from reconciler.core.succession import succession
+from reconciler.core.unfollowed import unfollowed
 from reconciler.core.unsettled import Unsettled
 from reconciler.core.untangle import plan_tangle
 from reconciler.core.upkeep import plan_refresh
@@ -45,6 +46,7 @@ def make_plan(
     allowance: Allowance = ATTENDED,
     failback: bool = False,
     obligations: Sequence[Obligation] = (),
+    handover: Incident | None = None,
     realms: Mapping[str, PoolState] | None = None,
     memory: CopyMemory | None = None,
     unsettled: Sequence[Unsettled] = (),
@@ -52,9 +54,10 @@ def make_plan(
     solver: Solver | None = None,
 ) -> Plan:
     """The plan for what is known now. `state` is the pool as its acting master tells it, None when there is none;
-    `last_known` the pool as it was last read, for forecasts; `obligations` promotions that are not settled; `realms`
-    the pool as each of several masters tells it, by the master's name; `memory` what is known of the members' copies
-    of the database, None where nobody remembers (then none is refreshed);
+    `last_known` the pool as it was last read, for forecasts; `obligations` promotions that are not settled;
+    `handover` one whose end nobody saw, or that moved members in vain; `realms` the pool as each of several masters
+    tells it, by the master's name; `memory` what is known of the members' copies of the database, None where nobody
+    remembers (then none is refreshed);
     `unsettled` starts whose end nobody saw; `buried` VMs that were reset for a host that was declared dead;
     `solver` is asked where VMs go in a pool too big to look at everything."""
     known = state or last_known
@@ -68,6 +71,22 @@ def make_plan(
         obligations=obligations,
         yields=allowance.yields,
     )
+    if diagnosis.situation is Situation.MANAGED:
+        diagnosis = (
+            unfollowed(
+                wanted,
+                survey,
+                diagnosis.members,
+                state=state,
+                before=last_known,
+                incident=incident,
+                obligations=obligations,
+                yields=allowance.yields,
+                handover=handover,
+                now=now,
+            )
+            or diagnosis
+        )
     plan = Plan(
         pool=wanted.name,
         pool_uuid=known.pool.uuid if known else (wanted.uuid or ""),

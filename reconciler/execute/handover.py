@@ -76,9 +76,10 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
         bench.say(action, f"{lost}: watching, not asking again")
     except XapiFailure as failure:
         bench.reply(action, DESIGNATE, failure.code)
-        _forget(bench)
         told = bench.explain(failure)
         moved = "" if refused_at_once(failure.code) else _moved(bench, action, target, before)
+        if not moved:  # else it is why members follow another, who may be silent
+            _forget(bench)
         why = f"the hand-over was refused: {told.sentence}" + (f"; {moved}" if moved else "")
         again = f"xenrec plan {bench.wanted.argument}"
         return failed(action, why, again if moved else told.remedy or again)
