@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from reconciler.core.draft import Draft, enable_remedy, look_and_attest, toolstack_command
+from reconciler.core.draft import Draft, enable_remedy, look_and_attest, tell_again, toolstack_command
 from reconciler.core.evidence import BmcPower
 from reconciler.core.mark import mark_of
 from reconciler.core.model import Host, PoolState, PowerState, Vm
@@ -77,7 +77,7 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
                     one,
                     f"{one.thing.name} has not told what it runs since {came_back}, which may have forgotten the last "
                     "VMs that were started: it may run VMs that the database has as halted",
-                    f"it keeps its VMs and then tells what it runs: {toolstack_command(one)}",
+                    tell_again(one),
                 )
             )
         elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live):

@@ -76,6 +76,17 @@ def toolstack_command(stand: Stand) -> str:
     return f"ssh root@{stand.host.address} xe-toolstack-restart"
 
 
+def tell_again(stand: Stand) -> str:
+    """How a host that went on while its master's machine restarted tells what it runs: only a start of its toolstack
+    does, which adopts what the master has as halted and kills what it has elsewhere or not at all (sheet §2.6)."""
+    there = f"ssh root@{stand.host.address}"
+    return (
+        f"compare {there} xl list with xe vm-list resident-on={stand.host.uuid}: what runs there and is halted in the "
+        "pool is taken up again by the next command; what the pool has on another host or does not know, migrated or "
+        f"created in those last seconds, is killed by it, so shut that down first: {there} xe-toolstack-restart"
+    )
+
+
 def enable_remedy(stand: Stand) -> str:
     """What to do about a host that is live and disabled: it may have come back from a partition (recording 07)."""
     return (

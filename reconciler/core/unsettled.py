@@ -120,7 +120,8 @@ def tie(one: Unsettled, stands: Stands) -> Tie | None:
     return Tie(
         stand,
         f"{what}: it may run there, whatever is recorded",
-        f"{one.host} keeps its VMs and then tells what it runs: {toolstack_command(stand)}",
+        f"then {one.host} tells what it runs, and keeps what the pool has there or as halted: "
+        f"{toolstack_command(stand)}",
         again=one.verb != SECOND_MASTER,
         freed=one.freed,
     )

@@ -99,7 +99,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I4", RIVALS, "elif loser in yields or (found is not None and not found.running):", "elif True:", TANGLES),
     off("I2", DIAGNOSE, "if successor is None or successor.follows", TANGLES),
     Guard("I2", DIAGNOSE, "and (dead or _is_demoted(survey, one.master)):", "and True:", TANGLES),
-    off("I9", UNTANGLE, "if known is not None and known.pool.ha_enabled", TANGLES),
+    off("I9", UNTANGLE, "if (known is not None and known.pool.ha_enabled) or pool_says_on(survey)", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.FOREIGN):", "if False):", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.UNTOLD and _undeclared(wanted, known)):", "if False):", TANGLES),
     Guard("I2", UNTANGLE, "for name in unflagged(survey):", "for name in ():", TANGLES),
@@ -154,7 +154,7 @@ GUARDS: tuple[Guard, ...] = (
         "    if False:\n        return Diagnosis(",
     ),
     # --- the regain stage -----------------------------------------------------------------------------------------
-    off("I9", REGAIN, "if known is not None and known.pool.ha_enabled"),
+    off("I9", REGAIN, "if (known is not None and known.pool.ha_enabled) or pool_says_on(survey)"),
     off("I2", REGAIN, "if dubious"),
     Guard("I2", REGAIN, "if judged.verdict is Verdict.DEAD and certificate is not None:", "if True:"),
     off("I2", REGAIN, "if t.bmc is BmcPower.UNKNOWN"),
@@ -255,8 +255,8 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "I3",
         CROWN,
-        "        if not fault.sent:\n            bench.clear_incident()",
-        "        if True:\n            bench.clear_incident()",
+        "        if not fault.sent:\n            bench.withdraw_incident()",
+        "        if True:\n            bench.withdraw_incident()",
     ),
     off("I2", CROWN, "if theirs is not None and (life := _life_of(theirs))"),
     off("I2", CROWN, "if diagnosis.situation is not Situation.LOST"),
