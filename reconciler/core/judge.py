@@ -30,6 +30,15 @@ LIFE = {
 """What an answer that is no XAPI's says about its host."""
 
 
+def life_words(t: Testimony) -> str:
+    """What an answer that is no XAPI's says about its host; "" for any other. Behind TLS a toolstack that is down shows
+    as connections that are taken and dropped: the TLS server in front of it goes on (recording 12: 80 refuses, 443
+    accepts)."""
+    if t.login is LoginAnswer.STRANGE and t.detail.startswith("dropped"):
+        return "its host takes connections and drops them: its toolstack is down or restarting"
+    return LIFE.get(t.login, "")
+
+
 def uuid_of(member: Member, state: PoolState | None) -> str | None:
     """The host uuid of a declared member, as far as a database tells; by name first, then by address."""
     if state is None:
@@ -44,8 +53,8 @@ def uuid_of(member: Member, state: PoolState | None) -> str | None:
 def _sign_of_life(t: Testimony) -> str:
     if t.answers:
         return "its XAPI answers"
-    if t.login in LIFE:
-        return LIFE[t.login]
+    if words := life_words(t):
+        return words
     if t.tcp:
         return "its host takes connections, but its toolstack does not answer: it hangs"
     return ""

@@ -18,7 +18,7 @@ from reconciler.core.evidence import (
     Tie,
     Verdict,
 )
-from reconciler.core.judge import LIFE, restart_command, uuid_of
+from reconciler.core.judge import life_words, restart_command, uuid_of
 from reconciler.core.model import PoolState
 from reconciler.core.ties import End, chains, circle_of, roots, ties_of
 from reconciler.core.wanted import Member, Wanted
@@ -220,7 +220,7 @@ def masterless(
     if in_office is not None and in_office.login is not LoginAnswer.SILENT and not in_office.answers:
         return Diagnosis(
             Situation.BOOTING,
-            f"{shown} is the master: {LIFE.get(in_office.login, 'it answers strangely')}",
+            f"{shown} is the master: {life_words(in_office)}",
             judged,
             lost_master=name,
             remedy="a promotion beside a living host would make two masters; start its toolstack, which touches no "
@@ -270,7 +270,7 @@ def _hand_over_broke(wanted: Wanted, survey: Survey, t: Testimony, known: PoolSt
     return Diagnosis(
         Situation.BOOTING,
         f"{t.name} ({t.address}) is to be the master: {before.name} handed the office over, for it was master when the "
-        f"pool was read last and now follows {t.name}; {LIFE[t.login]}. A hand-over restarts it for half a minute; "
+        f"pool was read last and now follows {t.name}; {life_words(t)}. A hand-over restarts it for half a minute; "
         "one that fails midway leaves its role file broken, and then its toolstack dies at each start",
         (),
         lost_master=t.name,

@@ -225,6 +225,7 @@ def _testimony(t: Testimony) -> Document:
         "bmc": str(t.bmc),
         "bmc_detail": t.bmc_detail,
         "pool_uuid": t.pool_uuid,
+        "armed_at": words.rfc3339(t.armed_at),
         "copy": None
         if t.copy is None
         else {"generation": t.copy.generation, "at": words.rfc3339(t.copy.at), "why": t.copy.why},

@@ -353,3 +353,18 @@ def test_a_persons_word_goes_before_an_agents_that_holds_longer() -> None:
     judged = diagnose(wanted(), survey({"xen03": "silent off"}), (fenced, word), now=NOW).of("xen03")
     assert judged is not None
     assert judged.certificate == word
+
+
+def test_a_toolstack_that_is_down_behind_tls_drops_connections() -> None:
+    """Its TLS server goes on accepting (recording 12): that is no stranger."""
+    for detail, said in (
+        ("dropped: 10.0.0.13: the connection was closed", "its toolstack is down or restarting"),
+        ("protocol: no JSON", "something answers, but not as XAPI does"),
+    ):
+        seen = survey({"xen03": "refused"})
+        told = (
+            replace(t, login=LoginAnswer.STRANGE, detail=detail) if t.name == "xen03" else t for t in seen.testimonies
+        )
+        judged = diagnose(wanted(), replace(seen, testimonies=tuple(told)), (), now=NOW).of("xen03")
+        assert judged is not None
+        assert (judged.verdict, said in judged.why) == (Verdict.SUSPECT, True)

@@ -262,7 +262,7 @@ def test_members_that_follow_the_dead_master_are_recovered_without_a_second_prom
     pool.host("xen02", enabled=False)
     pool.host("xen03", live=False, enabled=False)
     spec = {"xen01": "silent", "xen02": "master", "xen03": "follows xen01"}
-    made = plan(wanted(), pool, spec)
+    made = plan(wanted(), pool, spec, last_known=replace(PoolBuilder().state(), read_at=NOW - 60))
     assert verbs(made)[0] == "recover-members lab"
     assert only(made, Verb.PROMOTE) == []
 
