@@ -207,13 +207,17 @@ class KilledScenario(Scenario):
         return any(vm["current_operations"] for vm in self._tables("VM")[0].values())
 
     def _unburied(self, host: str) -> bool:
-        """A database has VMs on that host, or it counts as live."""
+        """A database has VMs on that host, or it counts as live; or a start there that was cut off may have left locks,
+        of which nobody can read whether they are free."""
         vms, hosts, metrics = (self._tables(cls) for cls in ("VM", "host", "host_metrics"))
         resident = any(
             vm["resident_on"] == host and vm["power_state"] != "Halted" and not vm["is_control_domain"]
             for vm in vms[0].values()
         )
-        return resident or bool(metrics[0].get(hosts[0].get(host, {}).get("metrics"), {}).get("live"))
+        uuid = hosts[0].get(host, {}).get("uuid")
+        held = PoolFolder(self.state, self.wanted.name).memory.unsettled()
+        locking = any(start.host_uuid == uuid and not start.freed for start in held)
+        return resident or locking or bool(metrics[0].get(hosts[0].get(host, {}).get("metrics"), {}).get("live"))
 
 
 def differences(name: str, whole: Ending, killed: Ending) -> Iterator[str]:
