@@ -348,6 +348,12 @@ GUARDS: tuple[Guard, ...] = (
     ),
     # --- whom nobody names, and who died after a promotion ------------------------------------------------------------
     Guard("I2", MASTERLESS, "or not all(t.is_emergency for t in answering):", "or False:"),
+    Guard(
+        "I2",
+        MASTERLESS,
+        "return tuple(m.name for m in wanted.members if m.name in silent and uuid_of(m, known) == known.master.uuid)",
+        "return ()",
+    ),
     Guard("I2", MASTERLESS, "or len(missing) != 1 or", "or not missing or"),
     Guard(
         "I2",
