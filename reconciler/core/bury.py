@@ -24,6 +24,8 @@ class Doubt:
     stand: Stand
     why: str
     remedy: str
+    forgotten: bool = False
+    """It answers and went on while its master's machine restarted: what is recorded of its VMs may be older."""
 
 
 def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool = False) -> tuple[Doubt, ...]:
@@ -78,6 +80,7 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
                     f"{one.thing.name} has not told what it runs since {came_back}, which may have forgotten the last "
                     "VMs that were started: it may run VMs that the database has as halted",
                     tell_again(one),
+                    forgotten=True,
                 )
             )
         elif one.standing is Standing.UNDECLARED and not (one.host.enabled and one.host.live):
@@ -89,6 +92,20 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
                 )
             )
     return tuple(found)
+
+
+def forgotten_words(in_doubt: Sequence[Doubt], state: PoolState) -> str:
+    """Whose VMs the database may have otherwise than they are, though it looks as declared; "" where nobody's."""
+    found = [d for d in in_doubt if d.forgotten]
+    if not found or state.master is None:
+        return ""
+    who, one = names(d.stand.thing.name for d in found), found[0]
+    has, their = ("has", "its") if len(found) == 1 else ("have", "their")
+    where = "" if len(found) == 1 else f"on each, as on {one.stand.thing.name}: "
+    return (
+        f"{who} {has} not told what runs there since the machine of {state.name_of(state.master.ref)} restarted: what "
+        f"the pool says of {their} VMs may be older than that. To be sure, {where}{one.remedy}"
+    )
 
 
 def _started_before(host: Host, master: Host) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.armed import armed_why, disarm_words
-from reconciler.core.bury import Doubt, doubts, plan_burials
+from reconciler.core.bury import Doubt, doubts, forgotten_words, plan_burials
 from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
 from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
@@ -98,6 +98,8 @@ def plan_restore(
             draft.keep(Thing("vm", vm.name, vm.uuid), told)
         else:
             starts.append(vm)
+    if not starts and (told := forgotten_words(in_doubt, state)):  # else each start that waits for it says so
+        draft.notes.append(told)
     ties = {} if assume_rejoined else {u.uuid: t for u in unsettled if (t := tie(u, stands)) is not None}
     ties = {vm.uuid: ties[vm.uuid] for vm in starts if vm.uuid in ties}
     proved = plan_burials(

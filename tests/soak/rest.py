@@ -88,6 +88,8 @@ class Rest:
             if uuid in told or wish.kind is not SelectorKind.UUID or wish.value in {u.target.name for u in plan.unmet}:
                 continue
             copies = [c for c in self.lab.world.copies(uuid) if not c.paused]
+            if len(copies) != 1 and any("not told what runs there" in note for note in plan.notes):
+                continue  # recorded as running on a host of which the plan says that its records may be too old
             if wish.state is WantedState.RUNNING and len(copies) != 1 and not waits:
                 self._unrest(f"{uuid} is declared running, runs on {[c.host for c in copies]}, and the plan is silent")
             # One that runs although the pool has it as halted is known to nobody who asks the pool.
