@@ -11,6 +11,7 @@ from reconciler.lab import Lab
 from tests.soak.operator import Operator, remedies
 
 MAX_KILLED = re.compile(r"set policy\.metadata\.maxKilled to (\d+)")
+NAME_MASTER = re.compile(r"who was master last can't be told, .*: set spec\.master\.host in \S+ to that host$")
 BY_HAND = re.compile(r"make (\S+) master by hand: ssh \S+ xe pool-emergency-transition-to-master")
 
 
@@ -20,13 +21,26 @@ def edited(wanted: Wanted, plan: Plan, lab: Lab) -> Wanted | None:
     if accept := next((m for text in told if (m := MAX_KILLED.search(text))), None):
         metadata = replace(wanted.policy.metadata, max_killed=int(accept[1]))
         return replace(wanted, policy=replace(wanted.policy, metadata=metadata))
-    if not any(BY_HAND.search(text) for text in told) or not (silent := followed_silent(lab)):
-        return None
+    if any(NAME_MASTER.search(text) for text in told):
+        return _naming(wanted, most_followed(lab))
+    if any(BY_HAND.search(text) for text in told) and (silent := followed_silent(lab)):
+        return _naming(wanted, silent)
+    return None
+
+
+def _naming(wanted: Wanted, host: str) -> Wanted | None:
     was = wanted.master
-    if was is not None and was.host == silent:
+    if was is None:
+        return replace(wanted, master=MasterWish(host))
+    if was.host == host:
         return None
-    master = replace(was, host=silent, successors=tuple(s for s in was.successors if s != silent)) if was else None
-    return replace(wanted, master=master or MasterWish(silent))
+    return replace(wanted, master=replace(was, host=host, successors=tuple(s for s in was.successors if s != host)))
+
+
+def most_followed(lab: Lab) -> str:
+    """The host that most role files name: who has no record of who was master last takes that one for it."""
+    files = [host.role for host in lab.hosts.values()]
+    return max(lab.hosts.values(), key=lambda host: files.count(f"slave:{host.address}")).name
 
 
 def followed_silent(lab: Lab) -> str:
