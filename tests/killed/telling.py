@@ -37,6 +37,7 @@ BURIAL = "Async.host.declare_dead"
 """Sent once more where its task died with the run's session, or was still under way: something was left to bury."""
 REFUSED = {
     "promotion-refused-ha-armed": "each attempt's promotion is refused by XAPI before any effect",
+    "ha-armed-in-a-managed-pool": "the same",
     "hand-over-in-progress": "hand-overs are refused by XAPI before any effect while somebody else's goes on",
 }
 

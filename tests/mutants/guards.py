@@ -97,7 +97,6 @@ GUARDS: tuple[Guard, ...] = (
     # --- two masters, and out of a tangle -------------------------------------------------------------------------
     off("I2", RIVALS, "if promoted is not None and followed and promoted.master not in followed", TANGLES),
     Guard("I4", RIVALS, "elif loser in yields or (found is not None and not found.running):", "elif True:", TANGLES),
-    off("I2", DIAGNOSE, "if successor is None or successor.follows", TANGLES),
     Guard("I2", DIAGNOSE, "and (dead or _is_demoted(survey, one.master)):", "and True:", TANGLES),
     off("I9", UNTANGLE, "if (known is not None and known.pool.ha_enabled) or pool_says_on(survey)", TANGLES),
     Guard("I2", UNTANGLE, "if end is End.FOREIGN):", "if False):", TANGLES),
