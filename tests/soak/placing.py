@@ -77,7 +77,7 @@ def faults_of(hosts: Mapping[str, str], wishes: Mapping[str, VmWish]) -> dict[st
         host, placement = hosts.get(uuid), wish.placement
         if host is None or wish.state in _DOWN:
             continue
-        if host in placement.avoid or (placement.require and host not in placement.require):
+        if forbids(wish, host):
             found[uuid] = f"it runs on {host}, which its entry forbids"
         for other, beside in wishes.items():
             there = hosts.get(other)
@@ -105,8 +105,9 @@ def may_be_shed(watch: Watch, wish: VmWish, db: Any) -> bool:
 def of_migration(watch: Watch, db: Any, vm: Mapping[str, Any], target: Mapping[str, Any], wish: VmWish) -> None:
     """A VM is about to be moved: not where its entry forbids it, and not without any reason."""
     name, to = vm["name_label"], str(target.get("name_label"))
-    on_target(watch, "VM.pool_migrate", name, to, wish)
     hosts = {ref: h["name_label"] for ref, h in db.tables["host"].items()}
+    if not forbids(wish, hosts.get(vm["resident_on"], "")):  # else it may pass through another such host
+        on_target(watch, "VM.pool_migrate", name, to, wish)
     records = {r["uuid"]: r for r in db.tables["VM"].values()}
     running = {u: hosts[r["resident_on"]] for u, r in records.items() if r["resident_on"] in hosts}
     states = [(w, records[u]["power_state"]) for u, w in watch.wishes.items() if u in records]
@@ -122,8 +123,12 @@ def of_migration(watch: Watch, db: Any, vm: Mapping[str, Any], target: Mapping[s
     watch.moved[vm["uuid"]] = watch.lab.now
 
 
+def forbids(wish: VmWish, host: str) -> bool:
+    """Its entry does not let it be there."""
+    return host in wish.placement.avoid or bool(wish.placement.require and host not in wish.placement.require)
+
+
 def on_target(watch: Watch, bare: str, name: str, to: str, wish: VmWish) -> None:
     """require and avoid hold for every host that a VM is sent to."""
-    placement = wish.placement
-    if to in placement.avoid or (placement.require and to not in placement.require):
+    if forbids(wish, to):
         watch.blame("I8", f"{bare} {name} on {to}, which its entry forbids")
