@@ -252,6 +252,15 @@ def test_any_witness_of_another_master_forbids_it(certified: Rig, change: Any, w
     assert certified.store.sent is None
 
 
+def test_members_that_lost_another_master_meanwhile_forbid_it(certified: Rig) -> None:
+    _brake(certified, 0.3)
+    gone = {"login": LoginAnswer.SILENT, "follows": None}
+    _survey(certified, {"xen02": {"follows": "10.0.0.3"}, "xen03": gone})
+    done = promote_only(certified)
+    assert (done.result, certified.world.promotions) == (Result.REFUSED, 0)
+    assert done.why == "the lost master is xen01, but xen02 follows xen03"
+
+
 def test_a_candidate_that_is_silent_is_not_promoted_though_enough_others_answer(certified: Rig) -> None:
     certified.wishes = replace(
         certified.wishes,
