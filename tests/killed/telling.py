@@ -145,10 +145,13 @@ class KilledScenario(Scenario):
         self._note(address, method, params)
 
     def _after(self, address: str, method: str, params: Sequence[Any]) -> None:
-        if self._options is not None and not self.port.dead and changes(method):
-            self._pass(self._calls - 1, True, method)
+        counts = self._options is not None and not self.port.dead and changes(method)
         assert self._port_after is not None
-        self._port_after(address, method, params)
+        try:
+            self._port_after(address, method, params)  # what the script has happen after it, and its count of calls
+        finally:
+            if counts:
+                self._pass(self._calls - 1, True, method)
 
     def _pass(self, number: int, after: bool, method: str) -> None:
         if self.where is None:
