@@ -84,7 +84,7 @@ def test_two_runs_never_overlap(bench: Bench) -> None:
 
 def test_interrupted_and_run_again(bench: Bench) -> None:
     bench.halt("app-1")
-    _hold(bench, 5.0)  # on a busy machine the signal is late
+    _hold(bench, 2.5)
     first = bench.start("apply", str(bench.manifest), "--yes")
     _until(lambda: "Async.VM.start_on" in bench.writes())
     first.send_signal(signal.SIGINT)
@@ -101,7 +101,7 @@ def test_interrupted_and_run_again(bench: Bench) -> None:
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_from_outside_and_run_again(bench: Bench, sign: signal.Signals) -> None:
     bench.halt("app-1")
-    _hold(bench, 4.0)
+    _hold(bench, 2.0)
     first = bench.start("apply", str(bench.manifest), "--yes")
     _until(lambda: "Async.VM.start_on" in bench.writes())
     first.send_signal(sign)
