@@ -140,3 +140,24 @@ def test_the_bound_is_said(bound: Bound | None, unplaced: tuple[int, ...], asked
     moves = front.place(pool()).moves
     assert len(moves) == 3
     assert bound_words(Answer(moves=moves, unplaced=unplaced, bound=bound), asked=asked) == words
+
+
+def test_room_is_not_made_beside_one_that_is_about_to_start() -> None:
+    """Found by soak seed 9005253: its start is no item of the problem, and the checker refused the whole plan."""
+    spots = tuple(Spot(str(n), f"xen0{n + 1}", 8) for n in range(3))
+    log = replace(item("log-1", 0, frozenset({1, 2})), apart="b", priority=3)
+    mail = replace(item("mail-1", 2, frozenset({1, 2})), apart="b")
+    beside = Problem(spots, (log, mail), 0, {"apart:b": {1: 1}})
+    assert front.place(beside).moves == ()
+    assert len(front.place(replace(beside, others={})).moves) == 1
+
+
+def test_no_wish_is_met_by_parting_a_group() -> None:
+    """Found by soak seed 9005067: the checker refused the whole plan."""
+    spots = (Spot("1", "xen01", 4), Spot("2", "xen02", 0), Spot("3", "xen03", 0))
+    parts = replace(item("web-2", 1), together="t")
+    stays = replace(item("ci-1", 1), together="t", movable=False, yields=False)
+    wants = replace(item("cache-1", 0, frozenset({1})), priority=3)
+    answer = front.place(Problem(spots, (parts, stays, wants)))
+    assert (answer.moves, answer.unmet) == ((), (2,))
+    assert len(front.place(Problem(spots, (replace(parts, together=""), stays, wants))).moves) == 2

@@ -26,6 +26,13 @@ def wishes_hold(problem: Problem, index: int, at: list[int | None]) -> bool:
     return True
 
 
+def left_alone(problem: Problem, index: int, at: list[int | None]) -> bool:
+    """All others of its `together` group that run are on other hosts."""
+    group = problem.items[index].together
+    mates = {at[o] for o, x in enumerate(problem.items) if o != index and group and x.together == group} - {None}
+    return bool(mates) and at[index] not in mates
+
+
 def stocked(problem: Problem, index: int, host: int, at: list[int | None]) -> bool:
     """The host has the devices left that an item takes, with all items as given."""
     for what, number in problem.items[index].takes:
@@ -120,7 +127,7 @@ def optimum(problem: Problem) -> Worth:
         following = []
         for where, free in layer:
             moved = [i for i in running if where[i] != at[i]]
-            if all(where[i] in problem.items[i].may for i in moved):  # else it would end where it must not run
+            if all(where[i] in problem.items[i].may and not left_alone(problem, i, where) for i in moved):
                 worth = (_best_starts(problem, where, free, waiting), depth)
                 best = worth if best is None else min(best, worth)
                 if best[0] <= least:
@@ -179,6 +186,8 @@ def broken_rule(problem: Problem, answer: Answer) -> str:
         at[move.item] = move.target
     if any(at[m.item] not in items[m.item].may for m in answer.moves):
         return "a moved VM ends where it must not run"
+    if any(left_alone(problem, m.item, at) for m in answer.moves):
+        return "a moved VM ends away from its group"
     for index, host in answer.starts:
         if at[index] is not None or free[host] < items[index].need or not may_start(problem, index, host, at):
             return f"the start of {index} on {host} breaks a rule"

@@ -160,21 +160,26 @@ class Exact:
         return all(there.get(what, number) >= number for what, number in self.problem.items[index].takes)
 
     def _beside(self, index: int, host: int, state: tuple[int, ...]) -> bool:
-        """Another of those that it must be apart from is there."""
+        """Another of those that it must be apart from is there, or will be: those that are no items count too."""
+        group = f"apart:{self.problem.items[index].apart}"
+        if self.problem.others.get(group, {}).get(host):
+            return True
         at = dict(zip(self.mobile, state, strict=True))
-        others = self.problem.groups[f"apart:{self.problem.items[index].apart}"]
+        others = self.problem.groups[group]
         return any(i != index and at.get(i, self.problem.items[i].here) == host for i in others)
 
     # --- what a position is worth ---------------------------------------------------------------------------------
 
     def _judge(self, state: tuple[int, ...], free: tuple[int, ...], depth: int) -> None:
         """Compare the best that can be started in this position with the best so far. Nothing that was moved may end
-        where it must not run."""
+        where it must not run, nor alone, away from its group."""
         if any(
             at != self.problem.items[i].here and at not in self.problem.items[i].may for i, at in self._pairs(state)
         ):
             return
         self._go(state, free)
+        if any(at != self.problem.items[i].here and self.world.left_alone(i) for i, at in self._pairs(state)):
+            return
         self.found.spent += 1
         unmet = tuple(i for i in self.problem.running if not self.world.content(i))
         best = self.found.key

@@ -82,12 +82,16 @@ def _place(problem: Problem, solver: Solver | None = None) -> Answer:
 
 
 def _greedy(problem: Problem, *, tight: bool, tasteful: bool) -> Answer:
-    """A greedy answer; without room made by moves where one of these would end where it must not run."""
-    answer = Greedy(problem, tight=tight, tasteful=tasteful).answer()
-    last = {move.item: move.target for move in answer.moves}
-    if all(host in problem.items[index].may for index, host in last.items()):
-        return answer
-    return Greedy(problem, tight=tight, tasteful=tasteful, forceful=False).answer()
+    """A greedy answer; without room made by moves where one of these would end where it must not run, or alone; and
+    without any move where one would still."""
+    for forceful in (True, False):
+        answer = Greedy(problem, tight=tight, tasteful=tasteful, forceful=forceful).answer()
+        last = {move.item: move.target for move in answer.moves}
+        after = replayed(problem, replace(answer, starts=()))
+        if all(host in problem.items[index].may and not after.left_alone(index) for index, host in last.items()):
+            return answer
+    still = tuple(i if i.here is None else replace(i, movable=False, yields=False) for i in problem.items)
+    return Greedy(replace(problem, items=still), tight=tight, tasteful=tasteful).answer()
 
 
 def _worth(problem: Problem, answer: Answer) -> tuple[tuple[int, ...], int]:

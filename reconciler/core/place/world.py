@@ -134,6 +134,12 @@ class World:
             return False
         return not (item.apart and self.crowd[f"apart:{item.apart}"].get(where, 0) > 1)
 
+    def left_alone(self, index: int) -> bool:
+        """All others of the group that a running item is to stay with are on other hosts."""
+        there = self.crowd.get(f"together:{self.problem.items[index].together}", {})
+        where = self.at[index]
+        return where is not None and there.get(where) == 1 and any(h not in (where, NOWHERE) for h in there)
+
 
 def replayed(problem: Problem, answer: Answer) -> World:
     """The world after an answer."""
