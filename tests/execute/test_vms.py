@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,33 @@ def test_a_stale_disk_lock_is_explained(rig: Rig) -> None:
     assert done.result is Result.FAILED
     assert "a disk of it is locked by another host: The VDI is not available" in done.why
     assert "host-declare-dead" not in done.remedy, "that may be the host on which it runs"
+
+
+@pytest.mark.parametrize(
+    ("locks", "why", "remedy"),
+    [
+        ({"host_OpaqueRef:gone": "RW"}, "its disk root is locked by a host that is no longer in the pool", "resetvdis"),
+        ({"host_OpaqueRef:xen03": "RW"}, "its disk root is locked by xen03: it may run there", "xenrec attest"),
+        ({"vhd-parent": "x"}, "a disk of it is locked by another host: The VDI is not available", "list_domains"),
+    ],
+)
+def test_the_holder_of_a_locked_disk_is_told(rig: Rig, locks: dict[str, str], why: str, remedy: str) -> None:
+    disk = "00000000-0000-4000-8000-00000000000d"
+
+    def answer(at: str, method: str, params: Sequence[Any]) -> Any:
+        if method == "VDI.get_by_uuid":
+            return "OpaqueRef:disk"
+        return {"uuid": disk, "name_label": "root", "sm_config": locks} if method == "VDI.get_record" else NOTHING
+
+    rig.world.hooks.append(answer)
+    rig.world.halt("v1")
+    told = f"The VDI is not available [opterr=VDI {disk} already attached RW]"
+    rig.world.fail("VM.start_on", "SR_BACKEND_FAILURE_46", "", told, "", times=9)
+    done = one(rig.run(start("v1", "xen02")))
+    assert done.result is Result.FAILED
+    assert done.why.startswith(why)
+    assert remedy in done.remedy
+    assert "declare-dead" not in done.remedy
 
 
 def test_what_passes_by_itself_is_retried_three_times_at_most(rig: Rig) -> None:
