@@ -1,5 +1,6 @@
 """`python -m tests.soak SEED`: one schedule with a readable log. `--count N`: that many from SEED on, on all cores.
-`--shrink`: the smallest schedule that still breaks the same invariant."""
+`--shrink`: the smallest schedule that still breaks the same invariant; of many, the first seed for each invariant is
+shrunk without being asked."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import time
 import traceback
 from collections import Counter
 
-from tests.soak.schedule import generate
+from tests.soak.schedule import Schedule, generate
 from tests.soak.shrink import shrink
 from tests.soak.world import play
 
@@ -36,8 +37,11 @@ def main() -> int:
     if options.count:
         return many(options.seed, options.count, options.jobs)
     schedule = generate(options.seed)
-    if options.shrink:
-        schedule = shrink(schedule)
+    return tell(shrink(schedule) if options.shrink else schedule)
+
+
+def tell(schedule: Schedule) -> bool:
+    """Play one as a story, and whether it broke something."""
     log: list[str] = []
     try:
         found = [str(v) for v in play(schedule, log)]
@@ -57,9 +61,11 @@ def _seldom_collect() -> None:
 
 
 def many(first: int, count: int, jobs: int) -> int:
-    """Seeds in all processes; one line for each that broke something, then the tally."""
+    """Seeds in all processes; one line for each that broke something, then the least that breaks each invariant, and
+    the tally."""
     began = time.monotonic()
     tally: Counter[str] = Counter()
+    firsts: dict[str, int] = {}
     broken = 0
     with multiprocessing.Pool(jobs, initializer=_seldom_collect) as pool:
         played = pool.imap_unordered(outcome, range(first, first + count), chunksize=25)
@@ -69,9 +75,13 @@ def many(first: int, count: int, jobs: int) -> int:
             if found:
                 broken += 1
                 tally.update({text.split()[0] for text in found})
+                firsts.setdefault(found[0].split()[0], seed)
                 print(
                     f"seed {seed}: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""), flush=True
                 )
+    for seed in firsts.values():
+        print(f"\nseed {seed}, shrunk:")
+        tell(shrink(generate(seed)))
     took = time.monotonic() - began
     print(f"{count} schedules from seed {first} in {took:.0f} s: {broken} broke something {dict(tally)}")
     return bool(broken)
