@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.core.draft import Draft
 from reconciler.core.model import Host, PowerState, Ref, Vm
 from reconciler.core.moves import migration
 from reconciler.core.place.problem import Cause, Move, groups_of
@@ -14,6 +13,7 @@ from reconciler.core.place.solve import Solution
 from reconciler.core.placement import Room, barred, need, used_up
 from reconciler.core.placing import Framed
 from reconciler.core.plan import Action, Thing, Unmet, Verb
+from reconciler.core.site import Site
 from reconciler.core.standing import Stands
 from reconciler.core.wanted import VmWish
 from reconciler.core.words import names
@@ -28,9 +28,7 @@ class Carrier:
 
     framed: Framed
     solution: Solution
-    stands: Stands
-    room: Room
-    draft: Draft
+    site: Site
     before: Follows
     _last: dict[int, str] = field(default_factory=dict)
     _by_group: dict[str, list[str]] = field(default_factory=dict)
@@ -49,9 +47,9 @@ class Carrier:
         made = {}
         for index, host in self.solution.answer.starts:
             vm, wish, spot = self.framed.vms[index], self.framed.wishes[index], self.framed.hosts[host]
-            waits = (*self.room.waits_for(vm, spot.ref), *self._mates(index))
+            waits = (*self.site.room.waits_for(vm, spot.ref), *self._mates(index))
             action = make(vm, spot, waits)
-            self.room.take(vm, spot.ref, wish.placement)
+            self.site.room.take(vm, spot.ref, wish.placement)
             made[vm.ref] = action
             self._serve(index, action.id)
         return made
@@ -64,8 +62,9 @@ class Carrier:
     # --- one action -----------------------------------------------------------------------------------------------
 
     def _shed(self, index: int, beneficiary: int) -> None:
+        stands, room, draft = self.site.stands, self.site.room, self.site.draft
         vm, wish = self.framed.vms[index], self.framed.wishes[index]
-        one, other = self.stands.by_ref[vm.resident_on or ""], self.framed.vms[beneficiary]
+        one, other = stands.by_ref[vm.resident_on or ""], self.framed.vms[beneficiary]
         for_wish = self.framed.wishes[beneficiary]
         thing = Thing("vm", vm.name, vm.uuid)
         action = Action(
@@ -77,32 +76,33 @@ class Carrier:
             after=str(PowerState.HALTED),
             follows=self.before.get(other.ref, ()),
         )
-        self.draft.actions.append(action)
-        self.draft.given_up[action.id] = Unmet(
+        draft.actions.append(action)
+        draft.given_up[action.id] = Unmet(
             thing,
             f"state {wish.state}",
             f"it is shut down so that {other.name} can start, and nothing else has room for it",
             "bring a host back, or stop something; then it is started again",
             str(wish.place or ""),
         )
-        self.draft.kept[:] = [k for k in self.draft.kept if k.target != thing]
-        self.room.vacate(vm, one.host.ref, wish.placement, action.id)
+        draft.kept[:] = [k for k in draft.kept if k.target != thing]
+        room.vacate(vm, one.host.ref, wish.placement, action.id)
         self._done(index, action.id, beneficiary)
 
     def _migrate(self, move: Move) -> None:
+        stands, room, draft = self.site.stands, self.site.room, self.site.draft
         vm, wish = self.framed.vms[move.item], self.framed.wishes[move.item]
-        source = self.stands.by_ref[self.framed.hosts[move.source].ref]
-        target = self.stands.by_ref[self.framed.hosts[move.target].ref]
-        follows = [*self.room.waits_for(vm, target.host.ref), *self._mates(move.item), *self.before.get(vm.ref, ())]
+        source = stands.by_ref[self.framed.hosts[move.source].ref]
+        target = stands.by_ref[self.framed.hosts[move.target].ref]
+        follows = [*room.waits_for(vm, target.host.ref), *self._mates(move.item), *self.before.get(vm.ref, ())]
         if move.item in self._last:
             follows.append(self._last[move.item])
         if move.beneficiary is not None:
             follows += self.before.get(self.framed.vms[move.beneficiary].ref, ())
         action = migration(vm, source, target, self._why(move), follows=follows)
-        self.draft.actions.append(action)
-        self.draft.kept[:] = [k for k in self.draft.kept if k.target != action.target]
-        self.room.take(vm, target.host.ref, wish.placement)
-        self.room.vacate(vm, source.host.ref, wish.placement, action.id)
+        draft.actions.append(action)
+        draft.kept[:] = [k for k in draft.kept if k.target != action.target]
+        room.take(vm, target.host.ref, wish.placement)
+        room.vacate(vm, source.host.ref, wish.placement, action.id)
         self._last[move.item] = action.id
         self._done(move.item, action.id, move.beneficiary)
 
@@ -120,7 +120,7 @@ class Carrier:
     def _serve(self, index: int, start: str) -> None:
         """The start follows what makes room for it, and what makes room is for nothing without the start."""
         for action in self._waiting.get(index, ()):
-            self.draft.serves[action] = start
+            self.site.draft.serves[action] = start
 
     # --- words ----------------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class Carrier:
         return f"another VM of {item.apart} runs on {self._name(here)}, and they must be apart"
 
     def _name(self, host: Host) -> str:
-        return self.stands.by_ref[host.ref].thing.name
+        return self.site.stands.by_ref[host.ref].thing.name
 
 
 def choice_words(framed: Framed, vm: Vm, host: Host, room: Room) -> str:

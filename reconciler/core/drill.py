@@ -22,6 +22,7 @@ from reconciler.core.placing import as_found
 from reconciler.core.plan import Thing, Verb
 from reconciler.core.restore import as_rejoined
 from reconciler.core.select import Selection, select
+from reconciler.core.site import Site
 from reconciler.core.standing import Standing, Stands, stand
 from reconciler.core.starts import plan_starts
 from reconciler.core.succession import Option, ranked, succession
@@ -274,20 +275,9 @@ def _starts(ground: _Ground, gone: Collection[Ref], vms: Sequence[Vm], *, alone:
     members = {name: by_ref[one.host.ref] for name, one in ground.stands.by_member.items()}
     room = replace(ground.room.copy(), promised={})
     room.networks = {network: host for network, host in ground.room.networks.items() if host not in gone}
-    draft = Draft()
-    plan_starts(
-        ground.wanted,
-        selection,
-        Stands(by_ref, members),
-        ground.state,
-        in_doubt=(),
-        proved=dict.fromkeys(gone, ()),
-        starts=vms,
-        room=room,
-        draft=draft,
-        settle=False,
-    )
-    return draft
+    site = Site(ground.wanted, selection, Stands(by_ref, members), room, Draft())
+    plan_starts(site, vms, in_doubt=(), proved=dict.fromkeys(gone, ()), settle=False)
+    return site.draft
 
 
 def _kind(vm: Vm, ground: _Ground, gone: Collection[Ref], draft: Draft) -> Kind:

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.core.carry import Carrier, choice_words
-from reconciler.core.draft import Draft
-from reconciler.core.model import Host
-from reconciler.core.place.ask import Solver
 from reconciler.core.place.attribute import attributed
 from reconciler.core.place.problem import Answer, Cause, Move
 from reconciler.core.place.solve import place
-from reconciler.core.placement import Room, need, obstacle
+from reconciler.core.placement import need, obstacle
 from reconciler.core.placing import Framed, Leaver, frame_leaving
-from reconciler.core.select import Selection
-from reconciler.core.standing import Stand, Stands
-from reconciler.core.wanted import Wanted
+from reconciler.core.site import Site
+from reconciler.core.standing import Stand
 from reconciler.core.words import names
 
 
@@ -31,47 +27,29 @@ class Way:
     stuck: tuple[Leaver, ...] = ()
 
 
-def way_out(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    room: Room,
-    source: Stand,
-    leavers: Sequence[Leaver],
-    draft: Draft,
-    solver: Solver | None,
-) -> Way:
+def way_out(site: Site, source: Stand, leavers: Sequence[Leaver]) -> Way:
     """The moves that empty the host, with moves elsewhere only where not all find room without; as few as possible of
-    those that may be stopped are, the least important first. `room` counts the leavers where they are."""
-    room = room.copy()
+    those that may be stopped are, the least important first. The room counts the leavers where they are."""
+    site = site.trial()
     going, stopped = list(leavers), list[Leaver]()
     while True:
-        framed, answer = _solved(wanted, selection, stands, room, source, going, draft, solver)
+        framed, answer = _solved(site, source, going)
         left = {framed.vms[i].ref for i in answer.unmet}
         lost = [one for one in going if one.vm.ref in left]
         give_way = _give_way([one for one in lost if one.stoppable])
         if not give_way:
             return Way(framed, answer, tuple(stopped), tuple(lost))
         for one in give_way:
-            room.vacate(one.vm, source.host.ref, one.wish.placement, "")
+            site.room.vacate(one.vm, source.host.ref, one.wish.placement, "")
             going.remove(one)
             stopped.append(one)
 
 
-def _solved(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    room: Room,
-    source: Stand,
-    going: Sequence[Leaver],
-    draft: Draft,
-    solver: Solver | None,
-) -> tuple[Framed, Answer]:
+def _solved(site: Site, source: Stand, going: Sequence[Leaver]) -> tuple[Framed, Answer]:
     """The best answer in which nobody else moves if it lets all leave; else the best with moves elsewhere, too."""
     for others in (False, True):
-        framed = frame_leaving(wanted, selection, stands, room, going, source.host.ref, draft, others=others)
-        answer = place(framed.problem, solver if others else None)
+        framed = frame_leaving(site, source.host.ref, going, others=others)
+        answer = place(framed.problem, site.solver if others else None)
         if not any(index < len(going) for index in answer.unmet):
             break
     return framed, attributed(framed.problem, answer)
@@ -86,9 +64,9 @@ def _give_way(stoppable: Sequence[Leaver]) -> Sequence[Leaver]:
     return [min(stoppable, key=lambda one: (one.wish.priority, -need(one.vm), one.vm.name, one.vm.uuid))]
 
 
-def reasons(way: Way, one: Leaver, source: Stand, hosts: Sequence[Host], room: Room) -> tuple[tuple[str, str], ...]:
+def reasons(site: Site, way: Way, one: Leaver, source: Stand) -> tuple[tuple[str, str], ...]:
     """Why no ready host takes a VM that is stuck, as (host, reason): for itself, else once the others are there."""
-    clear = room.copy()
+    clear = site.room.copy()
     for index, vm in enumerate(way.framed.vms):
         if vm.resident_on == source.host.ref:
             clear.vacate(vm, source.host.ref, way.framed.wishes[index].placement, "")
@@ -102,7 +80,9 @@ def reasons(way: Way, one: Leaver, source: Stand, hosts: Sequence[Host], room: R
             after.vacate(vm, from_host.ref, wish.placement, "")
         came.setdefault(to.ref, []).append(vm.name)
     found = []
-    for host in hosts:
+    for host in site.stands.ready:
+        if host.ref == source.host.ref:
+            continue
         reason = obstacle(one.vm, host, clear, one.wish.placement)
         if not reason and (then := obstacle(one.vm, host, after, one.wish.placement)):
             there = came.get(host.ref, [])
@@ -129,7 +109,7 @@ class Departure(Carrier):
         host = self.framed.hosts[move.target]
         if here.ref == self.source.host.ref:
             onward = any(m.item == move.item and m.source == move.target for m in self.solution.answer.moves)
-            told = "on its way" if onward else choice_words(self.framed, vm, host, self.room)
+            told = "on its way" if onward else choice_words(self.framed, vm, host, self.site.room)
             return f"{self.source.thing.name} goes into maintenance; {self._name(host)}: {told}"
         if move.cause is Cause.ROOM and move.beneficiary is not None:
             other = self.framed.vms[move.beneficiary].name

@@ -15,12 +15,12 @@ from reconciler.core.leaving import Departure, Way, reasons, way_out
 from reconciler.core.mark import mark_of
 from reconciler.core.migration_network import NO_MIGRATION
 from reconciler.core.model import PoolState, PowerState, Ref, Vm
-from reconciler.core.place.ask import Solver
 from reconciler.core.place.solve import Solution
-from reconciler.core.placement import Room, bound_by, drives
+from reconciler.core.placement import bound_by, drives
 from reconciler.core.placing import Leaver
-from reconciler.core.plan import Action, Thing, Unmet, Verb
-from reconciler.core.select import Selection
+from reconciler.core.plan import Action, Unmet, Verb
+from reconciler.core.select import vm_thing
+from reconciler.core.site import Site
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import Level, MemberState, SelectorKind, VmWish, Wanted, WantedState
 from reconciler.core.words import count, names
@@ -94,126 +94,108 @@ class Stuck:
     remedy: str
 
 
-def plan_departures(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    room: Room,
-    draft: Draft,
-    solver: Solver | None = None,
-) -> None:
+def plan_departures(site: Site) -> None:
     """Disable and empty each member in maintenance that answers, or say what keeps each VM there."""
-    for one in stands.by_ref.values():
+    for one in site.stands.by_ref.values():
         if one.standing is Standing.MAINTENANCE and in_maintenance(one):
-            _depart(one, wanted, selection, stands, state, room, draft, solver)
+            _depart(site, one)
 
 
-def _depart(
-    one: Stand,
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    room: Room,
-    draft: Draft,
-    solver: Solver | None,
-) -> None:
+def _depart(site: Site, one: Stand) -> None:
+    room, draft = site.room, site.draft
     guests = [
         vm
-        for vm in state.residents.get(one.host.ref, ())
+        for vm in site.state.residents.get(one.host.ref, ())
         if vm.is_guest and vm.power_state in (PowerState.RUNNING, PowerState.PAUSED)
     ]
-    mark = mark_of(one.host.other_config)
     if not guests and not one.host.enabled:
-        whose = "" if mark else ", by somebody else: xenrec will not enable it"
+        whose = "" if mark_of(one.host.other_config) else ", by somebody else: xenrec will not enable it"
         draft.keep(one.thing, f"is in maintenance: disabled{whose}, and runs no VM")
         return
-    follows = tuple(a.id for a in draft.actions if a.verb is Verb.DESIGNATE_MASTER and not a.follows)
-    disable = Action(
-        Verb.DISABLE_HOST,
-        one.thing,
-        "the manifest declares it in maintenance" if not wanted.rolling else "its turn in the rolling maintenance",
-        before=f"enabled, {count(len(guests), 'VM')} on it" if guests else "enabled, runs no VM",
-        after="disabled and empty",
-        follows=follows,
-    )
-    first = (disable.id,) if one.host.enabled else ()
-    if one.host.ref == state.pool.master and not follows:
+    disable = _disable(site, one, guests)
+    if one.host.ref == site.state.pool.master and not disable.follows:
         if one.host.enabled:
             why = "it is the master, and the office can't be handed over now"
             draft.hold(disable, why, "see the reason there")
         return
-    stops, stuck, way = _out(one, guests, wanted, selection, stands, state, room, draft, solver)
-    for vm_stuck in stuck:
-        wish = selection.wishes.get(vm_stuck.vm.ref)
-        draft.unmet.append(
+    stops, stuck, way = _out(site, one, guests)
+    if stuck:
+        _tell_stuck(site, one, disable, stuck, len(guests) - len(stuck))
+        return
+    first = (disable.id,) if one.host.enabled else ()
+    draft.actions.extend([disable] if one.host.enabled else [])
+    for vm, meant, why in stops:
+        draft.actions.append(_stop(vm, meant, one, why, first))
+        draft.kept[:] = [k for k in draft.kept if k.target != draft.actions[-1].target]
+        room.vacate(vm, one.host.ref, meant.placement, draft.actions[-1].id)
+    before = {vm.ref: first for vm in way.framed.vms}
+    Departure(way.framed, Solution(way.answer), site, before).all_leave(one)
+
+
+def _disable(site: Site, one: Stand, guests: Sequence[Vm]) -> Action:
+    """A master hands its office over first, where that is planned."""
+    return Action(
+        Verb.DISABLE_HOST,
+        one.thing,
+        "the manifest declares it in maintenance" if not site.wanted.rolling else "its turn in the rolling maintenance",
+        before=f"enabled, {count(len(guests), 'VM')} on it" if guests else "enabled, runs no VM",
+        after="disabled and empty",
+        follows=tuple(a.id for a in site.draft.actions if a.verb is Verb.DESIGNATE_MASTER and not a.follows),
+    )
+
+
+def _tell_stuck(site: Site, one: Stand, disable: Action, stuck: Sequence[Stuck], can: int) -> None:
+    """What can't leave, each with its reason; `can` others could, and stay."""
+    for found in stuck:
+        wish = site.selection.wishes.get(found.vm.ref)
+        site.draft.unmet.append(
             Unmet(
-                Thing("vm", vm_stuck.vm.name, vm_stuck.vm.uuid),
+                vm_thing(found.vm),
                 f"leave {one.thing.name}, which is to be in maintenance",
-                vm_stuck.why,
-                vm_stuck.remedy,
+                found.why,
+                found.remedy,
                 str((wish.place if wish else None) or ""),
             )
         )
-    if stuck and one.host.enabled:
-        can = len(guests) - len(stuck)
-        others = f"; nothing moves before all can, so {count(can, 'other VM')} {'stays' if can == 1 else 'stay'}"
-        remedy = stuck[0].remedy if len(stuck) == 1 else "see the reasons there"
-        draft.hold(disable, f"{names(s.vm.name for s in stuck)} can't leave it{others if can else ''}", remedy)
-    elif stuck:
-        draft.keep(one.thing, f"is disabled; {names(s.vm.name for s in stuck)} can't leave it")
-    else:
-        draft.actions.extend([disable] if one.host.enabled else [])
-        for vm, meant, why in stops:
-            draft.actions.append(_stop(vm, meant, one, why, first))
-            draft.kept[:] = [k for k in draft.kept if k.target != draft.actions[-1].target]
-            room.vacate(vm, one.host.ref, meant.placement, draft.actions[-1].id)
-        before = {vm.ref: first for vm in way.framed.vms}
-        Departure(way.framed, Solution(way.answer), stands, room, draft, before).all_leave(one)
+    told = f"{names(s.vm.name for s in stuck)} can't leave it"
+    if not one.host.enabled:
+        site.draft.keep(one.thing, f"is disabled; {told}")
+        return
+    if can:
+        told += f"; nothing moves before all can, so {count(can, 'other VM')} {'stays' if can == 1 else 'stay'}"
+    site.draft.hold(disable, told, stuck[0].remedy if len(stuck) == 1 else "see the reasons there")
 
 
-def _out(
-    one: Stand,
-    guests: Sequence[Vm],
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    room: Room,
-    draft: Draft,
-    solver: Solver | None,
-) -> tuple[list[tuple[Vm, VmWish, str]], list[Stuck], Way]:
+def _out(site: Site, one: Stand, guests: Sequence[Vm]) -> tuple[list[tuple[Vm, VmWish, str]], list[Stuck], Way]:
     """What is stopped, each with why it can't be moved; what can't leave; and the way out of the rest."""
-    leaving = {a.target.uuid for a in draft.actions if a.verb in LEAVING}
-    unpaused = {a.target.uuid for a in draft.actions if a.verb is Verb.UNPAUSE}
-    trial = room.copy()
+    leaving = {a.target.uuid for a in site.draft.actions if a.verb in LEAVING}
+    unpaused = {a.target.uuid for a in site.draft.actions if a.verb is Verb.UNPAUSE}
+    trial = site.trial()
     stops: list[tuple[Vm, VmWish, str]] = []
     stuck: list[Stuck] = []
     going: list[Leaver] = []
     for vm in guests:
         if vm.uuid in leaving:
             continue
-        wish = selection.wishes.get(vm.ref)
+        wish = site.selection.wishes.get(vm.ref)
         if vm.uuid in unpaused:
             told = "it is paused, and XAPI moves running VMs only; this plan unpauses it"
-            found: Stuck | None = Stuck(vm, told, apply_command(wanted))
+            found: Stuck | None = Stuck(vm, told, apply_command(site.wanted))
         else:
-            found = tie(vm, wish, one, state)
+            found = tie(vm, wish, one, site.state)
         if found is None:
             meant = wish or VmWish(SelectorKind.UUID, vm.uuid)
             stoppable = _may_stop(vm, meant) and meant.state is WantedState.RUNNING
-            going.append(Leaver(vm, meant, home_of(vm, wish, stands), stoppable))
+            going.append(Leaver(vm, meant, home_of(vm, wish, site.stands), stoppable))
             continue
-        trial.vacate(vm, one.host.ref, wish.placement if wish else None, "")
+        trial.room.vacate(vm, one.host.ref, wish.placement if wish else None, "")
         if wish is not None and _may_stop(vm, wish) and found.remedy == _STOPPABLE:
             stops.append((vm, wish, found.why))
         else:
             stuck.append(_told(found, vm))
-    way = way_out(wanted, selection, stands, trial, one, going, draft, solver)
-    ready = [h for h in stands.ready if h.ref != one.host.ref]
+    way = way_out(trial, one, going)
     for goer in (*way.stopped, *way.stuck):
-        found = _homeless(goer.vm, one, reasons(way, goer, one, ready, trial), stands, state)
+        found = _homeless(site, goer.vm, one, reasons(trial, way, goer, one))
         if goer.stoppable:
             stops.append((goer.vm, goer.wish, found.why))
         else:
@@ -275,9 +257,9 @@ def tie(vm: Vm, wish: VmWish | None, one: Stand, state: PoolState) -> Stuck | No
     return None
 
 
-def _homeless(vm: Vm, one: Stand, obstacles: Sequence[tuple[str, str]], stands: Stands, state: PoolState) -> Stuck:
+def _homeless(site: Site, vm: Vm, one: Stand, obstacles: Sequence[tuple[str, str]]) -> Stuck:
     """Why no ready host can take a VM."""
-    host = one.thing.name
+    stands, state, host = site.stands, site.state, one.thing.name
     for drive in drives(vm, state):
         sr = state.srs.get(drive.sr or "")
         if sr is None or any((h.ref, sr.ref) in state.attached for h in stands.ready):
@@ -311,7 +293,7 @@ def _homeless(vm: Vm, one: Stand, obstacles: Sequence[tuple[str, str]], stands: 
 def _stop(vm: Vm, wish: VmWish, one: Stand, why: str, follows: tuple[str, ...]) -> Action:
     return Action(
         Verb.SHUTDOWN,
-        Thing("vm", vm.name, vm.uuid),
+        vm_thing(vm),
         f"{one.thing.name} goes into maintenance and it can't be moved: {why}; its entry allows to stop it "
         "(placement.stopForMaintenance)",
         before=f"Running on {one.thing.name}",

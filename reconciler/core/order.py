@@ -15,7 +15,7 @@ from reconciler.core.draft import Draft
 from reconciler.core.model import PoolState, Ref
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.select import Selection
-from reconciler.core.standing import Stands
+from reconciler.core.site import Site
 from reconciler.core.words import names
 
 _UP = (Verb.START, Verb.RESUME, Verb.UNPAUSE)
@@ -31,27 +31,21 @@ def needs(ref: Ref, selection: Selection) -> tuple[Ref, ...]:
     return tuple(dict.fromkeys(dep for word in words for dep in selection.by_entry.get(word, ()) if dep != ref))
 
 
-def order_starts(
-    made: Mapping[Ref, Action],
-    failed: Collection[Ref],
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    draft: Draft,
-) -> None:
+def order_starts(site: Site, made: Mapping[Ref, Action], failed: Collection[Ref]) -> None:
     """Add the starts so that each comes after what it depends on, and between them the waits for `ready`.
 
     A VM that depends on one that is not up and does not come up is withheld, and says so. `made` is in the order of
     importance; `failed` are VMs that should run and can't be started.
     """
+    selection, state, draft = site.selection, site.state, site.draft
     pending = dict(made)
-    _hold_orphans(pending, set(failed), selection, stands, state, draft)
+    _hold_orphans(site, pending, set(failed))
     hard = {ref: [dep for dep in needs(ref, selection) if dep in pending] for ref in pending}
     while circle := _circle(hard):
         told = " -> ".join(names([state.name_of(ref)]) for ref in (*circle, circle[0]))
         for ref in circle:
             draft.hold(pending.pop(ref), f"its dependsOn goes round: {told}", "break the circle in the manifest")
-        _hold_orphans(pending, {*failed, *circle}, selection, stands, state, draft)
+        _hold_orphans(site, pending, {*failed, *circle})
         hard = {ref: [dep for dep in needs(ref, selection) if dep in pending] for ref in pending}
     vapps = _vapps(pending, state)
     sequence = _sequence(list(pending), hard, vapps)
@@ -124,15 +118,9 @@ def _hold_stranded(down: set[Ref], selection: Selection, state: PoolState, draft
         down.update(stranded)
 
 
-def _hold_orphans(
-    pending: dict[Ref, Action],
-    failed: set[Ref],
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    draft: Draft,
-) -> None:
+def _hold_orphans(site: Site, pending: dict[Ref, Action], failed: set[Ref]) -> None:
     """Withhold what depends on something that is not up and does not come up, and what depends on that."""
+    selection, state, draft = site.selection, site.state, site.draft
     held = {h.action.target.uuid for h in draft.withheld if h.action.verb in _UP}
     down = failed | {vm.ref for vm in state.guests if vm.uuid in held}
     progress = True
@@ -141,7 +129,9 @@ def _hold_orphans(
         for ref, action in list(pending.items()):
             lost = [word for word in selection.wishes[ref].depends_on if word not in selection.by_entry]
             bad = [
-                d for d in needs(ref, selection) if d not in pending and (d in down or not stands.runs(state.vms[d]))
+                d
+                for d in needs(ref, selection)
+                if d not in pending and (d in down or not site.stands.runs(state.vms[d]))
             ]
             if not bad and not lost:
                 continue

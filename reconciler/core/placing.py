@@ -9,15 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from reconciler.core.draft import Draft
 from reconciler.core.model import Host, PowerState, Ref, Vm
 from reconciler.core.moves import immovable
 from reconciler.core.place.problem import NOWHERE, Item, Problem, Spot, groups_of
 from reconciler.core.place.world import World
-from reconciler.core.placement import Room, barred, devices, drives, held, internal_networks, lasting_obstacle, need
+from reconciler.core.placement import barred, devices, drives, held, internal_networks, lasting_obstacle, need
 from reconciler.core.plan import Verb
-from reconciler.core.select import Selection
-from reconciler.core.standing import Standing, Stands
+from reconciler.core.site import Site
+from reconciler.core.standing import Standing
 from reconciler.core.wanted import Level, PlacementWish, Priority, VmWish, Wanted, WantedState
 
 _GOING = (Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE)
@@ -69,51 +68,29 @@ def as_found(vm: Vm) -> Vm:
 
 
 def frame(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    room: Room,
-    starts: Sequence[Candidate],
-    draft: Draft,
-    *,
-    resting: Collection[str] = (),
-    running: bool = True,
+    site: Site, starts: Sequence[Candidate] = (), *, resting: Collection[str] = (), running: bool = True
 ) -> Framed:
     """The problem of placing `starts`, and every running VM that the manifest names, on the hosts that answer. Without
     `running` these stay where they are, and are no items.
 
     `resting`: uuids of VMs that are not moved for soft wishes now. What the draft stops or moves already is left out.
     """
-    return _Frame(wanted, selection, stands, room, draft, frozenset(resting)).framed(starts, running=running)
+    return _Frame(site, frozenset(resting)).framed(starts, running=running)
 
 
-def frame_leaving(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    room: Room,
-    leavers: Sequence[Leaver],
-    source: Ref,
-    draft: Draft,
-    *,
-    others: bool,
-) -> Framed:
+def frame_leaving(site: Site, source: Ref, leavers: Sequence[Leaver], *, others: bool) -> Framed:
     """The problem of emptying a host: `leavers` go from there to ready hosts, first those that can't be stopped.
 
     With `others` VMs that run elsewhere may make room for them; what does not please these now is no reason to move
     them, for that was tried before.
     """
-    return _Frame(wanted, selection, stands, room, draft, frozenset(), source).leaving(leavers, others=others)
+    return _Frame(site, emptied=source).leaving(leavers, others=others)
 
 
 @dataclass
 class _Frame:
-    wanted: Wanted
-    selection: Selection
-    stands: Stands
-    room: Room
-    draft: Draft
-    resting: frozenset[str]
+    site: Site
+    resting: frozenset[str] = frozenset()
     emptied: Ref = ""
     """The host that is to be empty: nothing is placed on it."""
     hosts: tuple[Host, ...] = ()
@@ -130,22 +107,22 @@ class _Frame:
     _may: dict[tuple[tuple[str, ...], tuple[str, ...]], frozenset[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        ready = {h.ref for h in self.stands.ready}
+        ready = {h.ref for h in self.site.stands.ready}
         self.hosts = tuple(
             s.host
-            for ref, s in self.stands.by_ref.items()
+            for ref, s in self.site.stands.by_ref.items()
             if ref in ready or s.standing in SOURCES or ref == self.emptied
         )
         self.index = {host.ref: number for number, host in enumerate(self.hosts)}
-        self.lost = sum(s.standing in _LOST for s in self.stands.by_ref.values())
-        buried = {a.target.uuid for a in self.draft.actions if a.verb is Verb.DECLARE_DEAD}
+        self.lost = sum(s.standing in _LOST for s in self.site.stands.by_ref.values())
+        buried = {a.target.uuid for a in self.site.draft.actions if a.verb is Verb.DECLARE_DEAD}
         self.unheard = frozenset(
             ref
-            for ref, s in self.stands.by_ref.items()
+            for ref, s in self.site.stands.by_ref.items()
             if ref not in self.index and s.standing is not Standing.DEAD and s.host.uuid not in buried
         )
         self.named = {name: n for n, host in enumerate(self.hosts) for name in (host.name, host.uuid)}
-        self.shut = frozenset(n for n, host in enumerate(self.hosts) if host.ref in self.room.closed)
+        self.shut = frozenset(n for n, host in enumerate(self.hosts) if host.ref in self.site.room.closed)
         self.open = tuple(number for number, host in enumerate(self.hosts) if host.ref in ready)
 
     def framed(self, starts: Sequence[Candidate], *, running: bool) -> Framed:
@@ -186,9 +163,9 @@ class _Frame:
 
     def _runs(self) -> Iterator[tuple[Vm, VmWish]]:
         """Declared VMs that run on a host of the problem, and go on running there so far."""
-        going = {a.target.uuid for a in self.draft.actions if a.verb in _GOING}
-        for ref, wish in self.selection.wishes.items():
-            vm = self.room.state.vms[ref]
+        going = {a.target.uuid for a in self.site.draft.actions if a.verb in _GOING}
+        for ref, wish in self.site.selection.wishes.items():
+            vm = self.site.state.vms[ref]
             if vm.uuid in going or vm.resident_on not in self.index:
                 continue
             if vm.power_state is PowerState.RUNNING and wish.state in (WantedState.RUNNING, WantedState.AS_IS):
@@ -196,20 +173,20 @@ class _Frame:
 
     def _framed(self, items: Sequence[Item], vms: Sequence[Vm], wishes: Sequence[VmWish]) -> Framed:
         stock: dict[Ref, dict[str, int]] = {}
-        for (host, what), number in self.room.stock.items():
+        for (host, what), number in self.site.room.stock.items():
             stock.setdefault(host, {})[what] = number
-        spots = tuple(Spot(h.uuid, h.name, self.room.free.get(h.ref, 0), stock.get(h.ref, {})) for h in self.hosts)
-        problem = Problem(spots, tuple(items), max(0, self.wanted.policy.reserve - self.lost), self._others(items))
+        spots = tuple(Spot(h.uuid, h.name, self.site.room.free.get(h.ref, 0), stock.get(h.ref, {})) for h in self.hosts)
+        problem = Problem(spots, tuple(items), max(0, self.site.wanted.policy.reserve - self.lost), self._others(items))
         return Framed(problem, self.hosts, tuple(vms), tuple(wishes))
 
     def _others(self, items: Sequence[Item]) -> dict[str, dict[int, int]]:
         """What the room counts beyond the items: VMs that are going elsewhere, and those nobody declared."""
         found: dict[str, dict[int, int]] = {}
-        for (group, host), number in self.room.groups.items():
+        for (group, host), number in self.site.room.groups.items():
             if number > 0 and (host in self.index or host in self.unheard):
                 there = found.setdefault(group, {})
                 there[self.index.get(host, NOWHERE)] = there.get(self.index.get(host, NOWHERE), 0) + number
-        for network, host in self.room.networks.items():
+        for network, host in self.site.room.networks.items():
             if host in self.index:
                 found.setdefault(f"tie:{network}", {})[self.index[host]] = 1
         for item in items:
@@ -253,8 +230,8 @@ class _Frame:
             item = replace(item, can=item.can - self.shut)
         allowed = wish.max_level is None or wish.max_level >= Level.MOVE
         movable = allowed and not immovable(vm) and self.hosts[here].live and (not item.ties or bool(item.can - {here}))
-        declared = self.stands.by_member.get(wish.home or "")
-        policy = self.wanted.policy
+        declared = self.site.stands.by_member.get(wish.home or "")
+        policy = self.site.wanted.policy
         yields = movable and wish.state is WantedState.RUNNING and not item.ties
         return replace(
             item,
@@ -265,7 +242,7 @@ class _Frame:
             yields=yields,
             eager=movable and policy.rebalance and not self.lost and vm.uuid not in self.resting,
             home=self.index.get(declared.host.ref) if declared else None,
-            shed=yields_to_shed(vm, wish, self.wanted),
+            shed=yields_to_shed(vm, wish, self.site.wanted),
             restart=wish.state is WantedState.RUNNING,
         )
 
@@ -283,13 +260,13 @@ class _Frame:
             spread=placement.spread or "",
             together=placement.together or "",
             apart=placement.apart or "",
-            ties=tuple(internal_networks(vm, self.room.state)),
-            takes=tuple(sorted(devices(vm, self.room.state).items())),
+            ties=tuple(internal_networks(vm, self.site.state)),
+            takes=tuple(sorted(devices(vm, self.site.state).items())),
         )
 
     def _hosts_of(self, vm: Vm) -> frozenset[int]:
         """Open hosts on which XAPI lets it run, memory apart; VMs with the same needs share the set."""
-        state = self.room.state
+        state = self.site.state
         key = (
             frozenset(d.sr for d in drives(vm, state)),
             frozenset(state.vifs[v].network for v in vm.vifs if v in state.vifs),

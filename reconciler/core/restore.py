@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.armed import armed_why, disarm_words
-from reconciler.core.bury import Doubt, doubts, forgotten_words, plan_burials
+from reconciler.core.bury import doubts, forgotten_words, plan_burials
 from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
 from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
 from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
 from reconciler.core.maintenance import plan_departures, plan_relief
 from reconciler.core.migration_network import closed, plan_migration_network
-from reconciler.core.model import Host, PoolState, Ref, Vm
+from reconciler.core.model import Host, PoolState, Vm
 from reconciler.core.order import order_stops
 from reconciler.core.place.ask import Solver
 from reconciler.core.placement import Room
 from reconciler.core.plan import Action, Thing, Unmet, Verb
 from reconciler.core.returns import plan_returns, returning, stopped_for, wait_for_enabling
-from reconciler.core.select import Selection, select
+from reconciler.core.select import Selection, select, vm_thing
+from reconciler.core.site import Site
 from reconciler.core.standing import Stand, Standing, Stands, stand
 from reconciler.core.starts import plan_starts
 from reconciler.core.stops import plan_stop
 from reconciler.core.storage import plan_storage
-from reconciler.core.unsettled import Tie, Unsettled, tie
+from reconciler.core.unsettled import Unsettled, tie
 from reconciler.core.wanted import Failback, MemberState, VmWish, Wanted, WantedState
 from reconciler.core.words import names
 
@@ -117,9 +118,11 @@ def plan_restore(
     plan_storage(wanted, stands, state, draft)
     for ref, wish in selection.wishes.items():
         plan_stop(state.vms[ref], wish, stands, state, frozenset(proved), draft)
-    room = _plan_starts(wanted, selection, then, state, in_doubt, proved, starts, ties, draft, resting, solver)
-    plan_departures(wanted, selection, then, state, room, draft, solver)
-    plan_returns(wanted, selection, then, state, room, back, draft, solver)
+    site = Site(wanted, selection, then, _room(wanted, selection, state, draft), draft, solver)
+    _keep_running(site, resting)
+    plan_starts(site, starts, in_doubt=in_doubt, proved=proved, ties=ties, resting=resting)
+    plan_departures(site)
+    plan_returns(site, back)
     wait_for_enabling(draft)
     order_stops(selection, state, draft)
     if not relieved:
@@ -127,23 +130,16 @@ def plan_restore(
     return Restore((), draft, stands, selection, _differences(state, desired), relieved)
 
 
-def _plan_starts(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    in_doubt: tuple[Doubt, ...],
-    proved: Mapping[Ref, tuple[str, ...]],
-    starts: list[Vm],
-    ties: Mapping[str, Tie],
-    draft: Draft,
-    resting: Collection[str],
-    solver: Solver | None,
-) -> Room:
-    for ref, wish in selection.wishes.items():
-        vm = state.vms[ref]
-        if wish.state is WantedState.RUNNING and stands.runs(vm):
-            draft.keep(Thing("vm", vm.name, vm.uuid), _kept_words(vm, wish, wanted, stands, resting))
+def _keep_running(site: Site, resting: Collection[str]) -> None:
+    """Say where each VM runs that is declared running and is."""
+    for ref, wish in site.selection.wishes.items():
+        vm = site.state.vms[ref]
+        if wish.state is WantedState.RUNNING and site.stands.runs(vm):
+            site.draft.keep(vm_thing(vm), _kept_words(vm, wish, site.wanted, site.stands, resting))
+
+
+def _room(wanted: Wanted, selection: Selection, state: PoolState, draft: Draft) -> Room:
+    """The room for what starts and moves: with what the stops so far give back."""
     room = Room.of(state, {r: w.placement for r, w in selection.wishes.items()})
     room.closed = closed(wanted, state)
     by_uuid = {vm.uuid: vm for vm in state.guests}
@@ -151,20 +147,6 @@ def _plan_starts(
         if stop.verb in (Verb.SHUTDOWN, Verb.SUSPEND) and (where := by_uuid[stop.target.uuid].resident_on):
             vm = by_uuid[stop.target.uuid]
             room.vacate(vm, where, selection.wishes[vm.ref].placement, stop.id)
-    plan_starts(
-        wanted,
-        selection,
-        stands,
-        state,
-        in_doubt=in_doubt,
-        proved=proved,
-        starts=starts,
-        room=room,
-        draft=draft,
-        ties=ties,
-        resting=resting,
-        solver=solver,
-    )
     return room
 
 

@@ -10,14 +10,13 @@ from reconciler.core.draft import Draft
 from reconciler.core.maintenance import LEAVING, home_of, in_maintenance, tie
 from reconciler.core.mark import Mark, mark_of
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
-from reconciler.core.place.ask import Solver
 from reconciler.core.place.home import homeward
 from reconciler.core.place.problem import Answer, Move
 from reconciler.core.place.solve import Solution, place
-from reconciler.core.placement import Room, barred, drives, lasting_obstacle, obstacle, unreached
+from reconciler.core.placement import barred, drives, lasting_obstacle, obstacle, unreached
 from reconciler.core.placing import Framed, frame
 from reconciler.core.plan import Action, Thing, Verb
-from reconciler.core.select import Selection
+from reconciler.core.site import Site
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import VmWish, Wanted, WantedState
 from reconciler.core.words import names, utc
@@ -65,35 +64,27 @@ def _of_a_roll(one: Stand, mark: Mark, wanted: Wanted, draft: Draft) -> None:
     )
 
 
-def plan_returns(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    room: Room,
-    back: Sequence[Stand],
-    draft: Draft,
-    solver: Solver | None = None,
-) -> None:
+def plan_returns(site: Site, back: Sequence[Stand]) -> None:
     """Bring the VMs whose home came back there again, in a feasible order, and end its maintenance after the last of
     them. What finds no room there stays where it runs, and is told; nothing else moves for it."""
     if not back:
         return
-    framed = frame(wanted, selection, stands, room, (), draft)
+    stands, room, draft = site.stands, site.room, site.draft
+    framed = frame(site)
     away: dict[Ref, list[str]] = {}
-    goals = _goals(framed, selection, stands, room, back, draft, away)
-    moves = homeward(framed.problem, goals, lambda problem: place(problem, solver))
+    goals = _goals(site, framed, back, away)
+    moves = homeward(framed.problem, goals, lambda problem: place(problem, site.solver))
     enables = {a.target.uuid: a.id for a in draft.actions if a.verb is Verb.ENABLE_HOST}
     before = {framed.vms[i].ref: _known(enables, framed.hosts[host]) for i, host in goals.items()}
     empty = room.copy()
-    came = Homecoming(framed, Solution(Answer(moves)), stands, room, draft, before).come()
+    came = Homecoming(framed, Solution(Answer(moves)), site, before).come()
     for index in sorted(set(goals) - {move.item for move in moves}):
         vm, host, placement = framed.vms[index], framed.hosts[goals[index]], framed.wishes[index].placement
         why = obstacle(vm, host, empty, placement)
         if not why:
             then = obstacle(vm, host, room, placement)
             why = f"{then}, with the others home" if then else "takes it in no order of moves that was found"
-        _not_home(draft, vm, stands, f"{stands.by_ref[host.ref].thing.name} {why}")
+        _not_home(site, vm, f"{stands.by_ref[host.ref].thing.name} {why}")
         away.setdefault(host.ref, []).append(vm.name)
     for one in back:
         stay = sorted(away.get(one.host.ref, ()))
@@ -117,22 +108,14 @@ def _known(enables: Mapping[str, str], host: Host) -> tuple[str, ...]:
     return (enables[host.uuid],) if host.uuid in enables else ()
 
 
-def _goals(
-    framed: Framed,
-    selection: Selection,
-    stands: Stands,
-    room: Room,
-    back: Sequence[Stand],
-    draft: Draft,
-    away: dict[Ref, list[str]],
-) -> dict[int, int]:
+def _goals(site: Site, framed: Framed, back: Sequence[Stand], away: dict[Ref, list[str]]) -> dict[int, int]:
     """Item -> the host that came back and is its home. A VM that can't go there, whatever room there is, is told, and
     its name added to those that stay away from that host."""
-    state = room.state
+    stands, state = site.stands, site.state
     homes = {one.host.ref: one for one in back}
-    leaving = {a.target.uuid for a in draft.actions if a.verb in LEAVING}
+    leaving = {a.target.uuid for a in site.draft.actions if a.verb in LEAVING}
     goals = {}
-    for ref, wish in selection.wishes.items():
+    for ref, wish in site.selection.wishes.items():
         vm = state.vms[ref]
         source, home = stands.by_ref.get(vm.resident_on or ""), home_of(vm, wish, stands)
         if wish.state is not WantedState.RUNNING or vm.power_state is not PowerState.RUNNING or vm.uuid in leaving:
@@ -141,14 +124,14 @@ def _goals(
             continue
         one = homes[home]
         tied = tie(vm, wish, source, state)
-        never = lasting_obstacle(vm, one.host, state) or unreached(vm, one.host, room)
+        never = lasting_obstacle(vm, one.host, state) or unreached(vm, one.host, site.room)
         never = never or barred(one.host, wish.placement)
         index = framed.index.get(ref)
         why = tied.why if tied else f"{one.thing.name} {never}" if never else ""
         if not why and index is None:
             why = f"{source.thing.name} is {source.standing}"
         if why or index is None:
-            _not_home(draft, vm, stands, why)
+            _not_home(site, vm, why)
             away.setdefault(one.host.ref, []).append(vm.name)
         else:
             goals[index] = framed.hosts.index(one.host)
@@ -171,10 +154,10 @@ class Homecoming(Carrier):
         return f"{self._name(self.framed.hosts[move.target])} is back from maintenance, and is its home"
 
 
-def _not_home(draft: Draft, vm: Vm, stands: Stands, why: str) -> None:
-    thing, source = Thing("vm", vm.name, vm.uuid), stands.by_ref[vm.resident_on or ""]
-    draft.kept[:] = [k for k in draft.kept if k.target != thing]
-    draft.keep(thing, f"runs on {source.thing.name} and can't be brought home: {why}")
+def _not_home(site: Site, vm: Vm, why: str) -> None:
+    thing, source = Thing("vm", vm.name, vm.uuid), site.stands.by_ref[vm.resident_on or ""]
+    site.draft.kept[:] = [k for k in site.draft.kept if k.target != thing]
+    site.draft.keep(thing, f"runs on {source.thing.name} and can't be brought home: {why}")
 
 
 def wait_for_enabling(draft: Draft) -> None:

@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from reconciler.core.bury import Doubt
-from reconciler.core.draft import Draft, look_and_attest, toolstack_command
-from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
+from reconciler.core.draft import look_and_attest, toolstack_command
+from reconciler.core.model import Host, PowerState, Ref, Vm
 from reconciler.core.order import order_starts
-from reconciler.core.place.ask import Solver
-from reconciler.core.placement import Room, drives
+from reconciler.core.placement import drives
 from reconciler.core.placing import Candidate
 from reconciler.core.plan import Action, Thing, Unmet, Verb
-from reconciler.core.select import Selection
+from reconciler.core.site import Site
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.unsettled import Tie
-from reconciler.core.wanted import VmWish, Wanted
+from reconciler.core.wanted import VmWish
 from reconciler.core.whereabouts import Places
 from reconciler.core.words import names
 
@@ -51,54 +50,41 @@ class _Candidate:
 
 
 def plan_starts(
-    wanted: Wanted,
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
+    site: Site,
+    starts: Sequence[Vm],
     *,
     in_doubt: Sequence[Doubt],
     proved: Mapping[Ref, tuple[str, ...]],
-    starts: Sequence[Vm],
-    room: Room,
-    draft: Draft,
     ties: Mapping[str, Tie] = MappingProxyType({}),
     resting: Collection[str] = (),
     settle: bool = True,
-    solver: Solver | None = None,
 ) -> None:
     """Add a start, resume or unpause for each VM of `starts`, or the one reason why not and what to do about it; and
     the moves that wishes, room and balance ask for. `ties`: by VM uuid, the one host on which it may be started, for it
     may run there already. `resting`: uuids of VMs not moved for soft wishes now. Without `settle` nothing that runs is
-    looked at but to make room. `solver` is asked where VMs go in a pool too big to look at everything."""
-    affinities = {a.target.uuid: a for a in draft.actions if a.verb is Verb.SET_AFFINITY}
+    looked at but to make room."""
+    affinities = {a.target.uuid: a for a in site.draft.actions if a.verb is Verb.SET_AFFINITY}
     candidates = []
     for vm in starts:
-        wish = selection.wishes[vm.ref]
-        candidate = _allowed(wanted, vm, wish, stands, state, in_doubt=in_doubt, proved=proved, draft=draft)
+        wish = site.selection.wishes[vm.ref]
+        candidate = _allowed(site, vm, wish, in_doubt, proved)
         if candidate is not None:
-            candidate = _tied(wanted, candidate, ties.get(vm.uuid), proved, draft)
+            candidate = _tied(site, candidate, ties.get(vm.uuid), proved)
         if candidate is None:
             continue
         moved = affinities.get(vm.uuid)
-        declared = stands.by_member.get(wish.home or "")
+        declared = site.stands.by_member.get(wish.home or "")
         home = declared.host.ref if declared else vm.affinity
         if moved is not None:
             candidate = replace(candidate, follows=(*candidate.follows, moved.id))
         candidates.append(replace(candidate, home=home))
-    _place(wanted, candidates, starts, selection, stands, state, room, draft, resting, settle, solver)
+    _place(site, candidates, starts, resting, settle)
 
 
 def _allowed(
-    wanted: Wanted,
-    vm: Vm,
-    wish: VmWish,
-    stands: Stands,
-    state: PoolState,
-    *,
-    in_doubt: Sequence[Doubt],
-    proved: Mapping[Ref, tuple[str, ...]],
-    draft: Draft,
+    site: Site, vm: Vm, wish: VmWish, in_doubt: Sequence[Doubt], proved: Mapping[Ref, tuple[str, ...]]
 ) -> _Candidate | None:
+    stands, draft = site.stands, site.draft
     thing = Thing("vm", vm.name, vm.uuid)
     place = str(wish.place or "")
     one = stands.by_ref.get(vm.resident_on or "")
@@ -114,7 +100,7 @@ def _allowed(
         verb = Verb.START
         action = replace(action, verb=verb)
         if one.host.ref not in proved:
-            why, remedy = _held_by(wanted, one, draft)
+            why, remedy = _held_by(site, one)
             draft.hold(action, why, remedy)
             return None
         rests.append(one.thing.name)
@@ -160,9 +146,7 @@ def _allowed(
     return _Candidate(vm, wish, verb, tuple(dict.fromkeys(rests)), tuple(dict.fromkeys(follows)), None)
 
 
-def _tied(
-    wanted: Wanted, one: _Candidate, tie: Tie | None, proved: Mapping[Ref, tuple[str, ...]], draft: Draft
-) -> _Candidate | None:
+def _tied(site: Site, one: _Candidate, tie: Tie | None, proved: Mapping[Ref, tuple[str, ...]]) -> _Candidate | None:
     """A start that was cut off before is tried on the same host only, where a second domain is refused (recording 22),
     unless that host is proved dead."""
     if tie is None or one.verb is Verb.UNPAUSE:
@@ -177,9 +161,9 @@ def _tied(
         one.verb, Thing("vm", one.vm.name, one.vm.uuid), "the manifest declares it running", after="Running"
     )
     if tie.stand.answers:
-        draft.hold(action, tie.why, tie.remedy)
+        site.draft.hold(action, tie.why, tie.remedy)
     else:
-        draft.hold(action, tie.why, _held_by(wanted, tie.stand, draft)[1])
+        site.draft.hold(action, tie.why, _held_by(site, tie.stand)[1])
     return None
 
 
@@ -200,34 +184,24 @@ def _before(vm: Vm, one: Stand | None) -> str:
     return f"recorded {vm.power_state} on {one.thing.name}"
 
 
-def _held_by(wanted: Wanted, one: Stand, draft: Draft) -> tuple[str, str]:
+def _held_by(site: Site, one: Stand) -> tuple[str, str]:
     """The reason and remedy of the withheld burial that a start waits for."""
     if one.standing is Standing.SUSPECT:
         return f"it may still be running on {one.thing.name}: {one.why}", toolstack_command(one)
-    for held in draft.withheld:
+    for held in site.draft.withheld:
         if held.action.target.uuid == one.host.uuid and held.action.verb in (Verb.DECLARE_DEAD, Verb.FENCE):
             return (
                 f"it may still be running on {one.thing.name}: {held.why}",
                 held.remedy,
             )
-    return f"it may still be running on {one.thing.name}", look_and_attest(wanted, one.thing.name)
+    return f"it may still be running on {one.thing.name}", look_and_attest(site.wanted, one.thing.name)
 
 
 def _place(
-    wanted: Wanted,
-    candidates: Sequence[_Candidate],
-    wanted_up: Sequence[Vm],
-    selection: Selection,
-    stands: Stands,
-    state: PoolState,
-    room: Room,
-    draft: Draft,
-    resting: Collection[str],
-    settle: bool,
-    solver: Solver | None,
+    site: Site, candidates: Sequence[_Candidate], starts: Sequence[Vm], resting: Collection[str], settle: bool
 ) -> None:
     """Place by priority, then fewest possible hosts, then size; starts follow what they depend on."""
-    ready = stands.ready
+    ready, state = site.stands.ready, site.state
 
     def possible(one: _Candidate) -> int:
         needed = {d.sr for d in drives(one.vm, state)}
@@ -238,17 +212,17 @@ def _place(
         key=lambda c: (-c.wish.priority, c.vm.order, possible(c), -c.vm.memory_dynamic_min, c.vm.name, c.vm.uuid),
     )
     by_ref = {one.vm.ref: one for one in order}
-    known = {one.vm.ref: action for one in order if (action := _known(one, ready, stands))}
+    known = {one.vm.ref: action for one in order if (action := _known(one, ready, site.stands))}
     open_to = [Candidate(one.vm, one.wish, one.home, one.only) for one in order if one.vm.ref not in known]
 
     def make(vm: Vm, host: Host, why: str, waits: tuple[str, ...]) -> Action:
-        return _start(by_ref[vm.ref], stands.by_ref[host.ref], why, waits, stands)
+        return _start(by_ref[vm.ref], site.stands.by_ref[host.ref], why, waits, site.stands)
 
     before = {one.vm.ref: one.follows for one in order}
-    places = Places(wanted, selection, stands, room, draft, before, frozenset(resting), settle, solver)
+    places = Places(site, before, frozenset(resting), settle)
     made = known | places.place(open_to, make)
-    failed = {vm.ref for vm in wanted_up} - set(made)
-    order_starts({ref: made[ref] for ref in by_ref if ref in made}, failed, selection, stands, state, draft)
+    failed = {vm.ref for vm in starts} - set(made)
+    order_starts(site, {ref: made[ref] for ref in by_ref if ref in made}, failed)
     places.balance()
 
 

@@ -8,21 +8,19 @@ from dataclasses import dataclass, field
 
 from reconciler.core.carry import Carrier, choice_words, trouble
 from reconciler.core.clash import Clashes
-from reconciler.core.draft import Draft
 from reconciler.core.model import Host, PoolState, Ref, Vm
 from reconciler.core.moves import immovable
-from reconciler.core.place.ask import Solver
 from reconciler.core.place.greedy import Greedy
 from reconciler.core.place.problem import Answer
 from reconciler.core.place.reserve import Loss
 from reconciler.core.place.solve import Solution, solve
-from reconciler.core.placement import Room, barred, bound_by, drives, lasting_obstacle, need, obstacle, unreached
+from reconciler.core.placement import barred, bound_by, drives, lasting_obstacle, need, obstacle, unreached
 from reconciler.core.placing import Candidate, Framed, as_found, frame
 from reconciler.core.plan import Action, Thing, Unmet
-from reconciler.core.select import Selection
+from reconciler.core.site import Site
 from reconciler.core.standing import Stands
 from reconciler.core.storage import hosts_of, unreachable_words
-from reconciler.core.wanted import Level, VmWish, Wanted
+from reconciler.core.wanted import Level, VmWish
 from reconciler.core.words import count, names, size
 
 Make = Callable[[Vm, Host, str, tuple[str, ...]], Action]
@@ -32,39 +30,33 @@ Make = Callable[[Vm, Host, str, tuple[str, ...]], Action]
 class Places:
     """One run of the solver for a draft: `place` first, `balance` when the starts are in the draft."""
 
-    wanted: Wanted
-    selection: Selection
-    stands: Stands
-    room: Room
-    draft: Draft
+    site: Site
     before: Mapping[Ref, tuple[str, ...]]
     resting: frozenset[str] = frozenset()
     settle: bool = True
     """Look at what runs, too; else only where a start finds no room."""
-    solver: Solver | None = None
     _carrier: Carrier | None = field(default=None, init=False)
 
     def place(self, starts: Sequence[Candidate], make: Make) -> dict[Ref, Action]:
         """The starts that have a host, with what makes room for them; who has none, and whose hard wishes can't be met,
         is told in the draft."""
         framed, solution = self._solved(starts)
-        self._carrier = Carrier(framed, solution, self.stands, self.room, self.draft, self.before)
+        self._carrier = Carrier(framed, solution, self.site, self.before)
         self._carrier.make_room()
         made = self._carrier.start(
-            lambda vm, host, waits: make(vm, host, choice_words(framed, vm, host, self.room), waits)
+            lambda vm, host, waits: make(vm, host, choice_words(framed, vm, host, self.site.room), waits)
         )
         self._tell(framed, solution, {one.vm.ref: one.only for one in starts})
         return made
 
     def _solved(self, starts: Sequence[Candidate]) -> tuple[Framed, Solution]:
-        known = (self.wanted, self.selection, self.stands, self.room, starts, self.draft)
         if not self.settle:
-            framed = frame(*known, running=False)
+            framed = frame(self.site, starts, running=False)
             answer = Greedy(framed.problem).answer()
             if not any(framed.problem.open_to[i] for i in answer.unplaced):  # no move makes room for any of these
                 return framed, Solution(answer)
-        framed = frame(*known, resting=self.resting)
-        return framed, solve(framed.problem, self.solver)
+        framed = frame(self.site, starts, resting=self.resting)
+        return framed, solve(framed.problem, self.site.solver)
 
     def balance(self) -> None:
         """The moves for soft wishes."""
@@ -75,54 +67,54 @@ class Places:
 
     def _tell(self, framed: Framed, solution: Solution, only: Mapping[Ref, Ref | None]) -> None:
         failing = solution.answer.unplaced or solution.answer.unmet
-        clashes = Clashes(framed, self.stands, self.room) if failing else None
+        clashes = Clashes(framed, self.site.stands, self.site.room) if failing else None
         for index in solution.answer.unplaced:
             vm, wish = framed.vms[index], framed.wishes[index]
-            hosts = [h for h in self.stands.ready if only[vm.ref] in (None, h.ref)]
+            hosts = [h for h in self.site.stands.ready if only[vm.ref] in (None, h.ref)]
             halted = as_found(vm)
-            told = [(h.name, reason) for h in hosts if (reason := obstacle(halted, h, self.room, wish.placement))]
+            told = [(h.name, reason) for h in hosts if (reason := obstacle(halted, h, self.site.room, wish.placement))]
             thing = Thing("vm", vm.name, vm.uuid)
             if clashes is not None and (why := clashes.why(index)):
-                self.draft.unmet.append(
+                self.site.draft.unmet.append(
                     Unmet(thing, "state running", why, clashes.remedy(index), str(wish.place or ""))
                 )
                 continue
-            self.draft.unmet.append(no_host(vm, wish, thing, sorted(told), self.stands, self.room.state))
+            self.site.draft.unmet.append(no_host(vm, wish, thing, sorted(told), self.site.stands, self.site.state))
         for index in sorted(solution.answer.unmet):
-            self.draft.unmet.append(self._unsettled(framed, index, clashes))
-        if note := bound_words(solution.answer, asked=self.solver is not None):
-            self.draft.notes.append(note)
+            self.site.draft.unmet.append(self._unsettled(framed, index, clashes))
+        if note := bound_words(solution.answer, asked=self.site.solver is not None):
+            self.site.draft.notes.append(note)
         if solution.loss is not None:
-            self.draft.unmet.append(self._uncovered(framed, solution.loss))
+            self.site.draft.unmet.append(self._uncovered(framed, solution.loss))
 
     def _uncovered(self, framed: Framed, loss: Loss) -> Unmet:
         """What the declared reserve does not cover: which loss would leave what down."""
-        lost = names(self.stands.by_ref[framed.hosts[h].ref].thing.name for h in loss.hosts)
+        lost = names(self.site.stands.by_ref[framed.hosts[h].ref].thing.name for h in loss.hosts)
         down = names((framed.vms[i].name for i in loss.down), most=5)
         needed = size(sum(framed.problem.items[i].need for i in loss.down))
-        policy = self.wanted.policy
+        policy = self.site.wanted.policy
         return Unmet(
-            Thing("pool", self.room.state.pool.name, self.room.state.pool.uuid),
+            Thing("pool", self.site.state.pool.name, self.site.state.pool.uuid),
             f"reserve {policy.reserve}",
             f"if {lost} {'was' if len(loss.hosts) == 1 else 'were'} lost, {down} ({needed}) would find no room",
             f"stop something, add memory or a host, or lower policy.placement.reserve; to see every case: xenrec drill "
-            f"{self.wanted.argument}",
+            f"{self.site.wanted.argument}",
             str(policy.reserve_place or ""),
         )
 
     def _unsettled(self, framed: Framed, index: int, clashes: Clashes | None) -> Unmet:
         """A running VM whose hard wish can't be met: what is wrong, and why no move mends it."""
         vm, wish = framed.vms[index], framed.wishes[index]
-        wrong = trouble(framed, index, self.stands, wish)
+        wrong = trouble(framed, index, self.site.stands, wish)
         remedy = "change its placement, stop something, or bring a host back"
-        others = [h for h in self.stands.ready if h.ref != vm.resident_on]
+        others = [h for h in self.site.stands.ready if h.ref != vm.resident_on]
         told = [f"{h.name} {reason}" for h in others if (reason := self._bar(vm, h, wish))]
         if clashes is not None and (clash := clashes.why(index)):
             thing, place = Thing("vm", vm.name, vm.uuid), str(wish.place or "")
             return Unmet(thing, "placement", f"{wrong}; {clash}", clashes.remedy(index), place)
         if reason := immovable(vm):
             why, remedy = f"it {reason}", "mend that, or change its placement"
-        elif network := bound_by(vm, self.room.state):
+        elif network := bound_by(vm, self.site.state):
             why, remedy = f"it uses the internal network {network}, off which XAPI moves no running VM", "stop it first"
         elif wish.max_level is not None and wish.max_level < Level.MOVE:
             why, remedy = f"its entry allows {wish.max_level.word} at most", "raise maxLevel in its entry"
@@ -135,9 +127,9 @@ class Places:
 
     def _bar(self, vm: Vm, host: Host, wish: VmWish) -> str:
         """Why a running VM can't go to a host, wherever the others of its groups are."""
-        free = self.room.free.get(host.ref, 0)
+        free = self.site.room.free.get(host.ref, 0)
         short = f"has {size(max(0, free))} free and {size(need(vm))} are needed" if free < need(vm) else ""
-        never = lasting_obstacle(vm, host, self.room.state) or unreached(vm, host, self.room)
+        never = lasting_obstacle(vm, host, self.site.state) or unreached(vm, host, self.site.room)
         return never or short or barred(host, wish.placement)
 
 

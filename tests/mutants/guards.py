@@ -374,7 +374,7 @@ GUARDS: tuple[Guard, ...] = (
         UNSETTLED,
         then="\n        return replace(one, only=host)",
     ),
-    Guard("I1", STARTS, "candidate = _tied(wanted, candidate, ties.get(vm.uuid), proved, draft)", "pass", UNSETTLED),
+    Guard("I1", STARTS, "candidate = _tied(site, candidate, ties.get(vm.uuid), proved)", "pass", UNSETTLED),
     Guard(
         "I1",
         "reconciler/core/unsettled.py",

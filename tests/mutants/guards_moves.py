@@ -44,14 +44,14 @@ MOVES: tuple[Guard, ...] = (
     Guard(
         "order",
         CARRY,
-        "waits = (*self.room.waits_for(vm, spot.ref), *self._mates(index))",
+        "waits = (*self.site.room.waits_for(vm, spot.ref), *self._mates(index))",
         "waits = tuple(self._mates(index))",
         PLACED,
     ),
     Guard(
         "order",
         CARRY,
-        "follows = [*self.room.waits_for(vm, target.host.ref), *self._mates(move.item),",
+        "follows = [*room.waits_for(vm, target.host.ref), *self._mates(move.item),",
         "follows = [*self._mates(move.item),",
         PLACED,
     ),
@@ -71,7 +71,7 @@ MOVES: tuple[Guard, ...] = (
         "            pass\n",
         PLACED,
     ),
-    Guard("I5", CARRY, "            self.draft.serves[action] = start\n", "            pass\n", PLACED),
+    Guard("I5", CARRY, "            self.site.draft.serves[action] = start\n", "            pass\n", PLACED),
     # --- one host after the other ---------------------------------------------------------------------------------
     off("I3", ROLL, "if roll.sent_at is not None", ROLLING),
     off("I7", ROLL, "if record is None or record.enabled or _guests(left, record)", ROLLING),
