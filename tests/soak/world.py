@@ -141,7 +141,8 @@ class Actor:
         self.watch.begin(attended=True)
         got = self.reconciler().attest(host, by="op@desk", reason="seen powered off", lifetime=lifetime)
         if not isinstance(got, str):
-            self.world.attested[host] = got.expires_at
+            # The other machine may hold a word that lasts longer.
+            self.world.attested[host] = max(got.expires_at, self.world.attested.get(host, 0.0))
         self.world.say(f"{self.name} xenrec attest {host}: {got if isinstance(got, str) else 'recorded'}")
         return not isinstance(got, str)
 
