@@ -185,21 +185,20 @@ def _out(site: Site, one: Stand, guests: Sequence[Vm]) -> tuple[list[tuple[Vm, V
             found = tie(vm, wish, one, site.state)
         if found is None:
             meant = wish or VmWish(SelectorKind.UUID, vm.uuid)
-            stoppable = _may_stop(vm, meant) and meant.state is WantedState.RUNNING
-            going.append(Leaver(vm, meant, home_of(vm, wish, site.stands), stoppable))
+            going.append(Leaver(vm, meant, home_of(vm, wish, site.stands), _may_stop(vm, meant)))
             continue
         trial.room.vacate(vm, one.host.ref, wish.placement if wish else None, "")
         if wish is not None and _may_stop(vm, wish) and found.remedy == _STOPPABLE:
             stops.append((vm, wish, found.why))
         else:
-            stuck.append(_told(found, vm))
+            stuck.append(_told(found, vm, wish))
     way = way_out(trial, one, going)
     for goer in (*way.stopped, *way.stuck):
         found = _homeless(site, goer.vm, one, reasons(trial, way, goer, one))
         if goer.stoppable:
             stops.append((goer.vm, goer.wish, found.why))
         else:
-            stuck.append(_told(found, goer.vm))
+            stuck.append(_told(found, goer.vm, site.selection.wishes.get(goer.vm.ref)))
     return stops, sorted(stuck, key=lambda s: (s.vm.name, s.vm.uuid)), way
 
 
@@ -208,23 +207,38 @@ _STOPPABLE = "stop it for the maintenance"
 
 
 def _may_stop(vm: Vm, wish: VmWish) -> bool:
-    """Its entry allows it, and XAPI can ask its guest to."""
-    return wish.placement.stop_for_maintenance and not vm.unstoppable and "clean_shutdown" not in vm.blocked_operations
+    """Its entry allows it, and starts it again afterwards, and XAPI can ask its guest to stop."""
+    allowed = wish.placement.stop_for_maintenance and wish.state is WantedState.RUNNING
+    return allowed and not vm.unstoppable and "clean_shutdown" not in vm.blocked_operations
 
 
-def _told(stuck: Stuck, vm: Vm) -> Stuck:
+def _told(stuck: Stuck, vm: Vm, wish: VmWish | None) -> Stuck:
     if stuck.remedy != _STOPPABLE:
         return stuck
+    if vm.unstoppable and vm.unstoppable == vm.immobile:
+        return replace(
+            stuck,
+            why=f"{vm.unstoppable}, so it can neither be moved live nor shut down cleanly",
+            remedy=_to_stop(vm, wish),
+        )
     if vm.unstoppable:
-        both = "neither be moved live nor shut down cleanly"
-        why = f"{vm.unstoppable}, so it can {both}" if vm.unstoppable == vm.immobile else stuck.why
-        remedy = f"install or start its guest tools; or switch it off: xe vm-shutdown uuid={vm.uuid} --force"
-        return replace(stuck, why=why, remedy=remedy)
-    remedy = (
-        "let it be stopped meanwhile: placement: {stopForMaintenance: true} in its entry; or stop it now: "
-        f"xe vm-shutdown uuid={vm.uuid}"
-    )
-    return replace(stuck, remedy=remedy)
+        return replace(stuck, remedy=_to_stop(vm, wish))
+    return replace(stuck, remedy=f"{_to_stop(vm, wish)}; or stop it now: xe vm-shutdown uuid={vm.uuid}")
+
+
+def _to_stop(vm: Vm, wish: VmWish | None) -> str:
+    """What lets a run stop it: what keeps XAPI from it, or what its entry (None: it has none) lacks."""
+    if vm.unstoppable:
+        return f"install or start its guest tools; or switch it off: xe vm-shutdown uuid={vm.uuid} --force"
+    lacks = [] if wish is not None and wish.state is WantedState.RUNNING else ["state: running"]
+    if wish is None or not wish.placement.stop_for_maintenance:
+        lacks.append("placement: {stopForMaintenance: true}")
+    if not lacks:
+        return (
+            "allow that its guest is told to stop: "
+            f"xe vm-param-remove uuid={vm.uuid} param-name=blocked-operations param-key=clean_shutdown"
+        )
+    return f"let it be stopped meanwhile: {' and '.join(lacks)} in {'its entry' if wish else 'an entry of its own'}"
 
 
 def tie(vm: Vm, wish: VmWish | None, one: Stand, state: PoolState) -> Stuck | None:
@@ -287,7 +301,7 @@ def _homeless(site: Site, vm: Vm, one: Stand, obstacles: Sequence[tuple[str, str
         told += f"; and {count(len(obstacles) - 4, 'more host')} can't either"
     short = all("free and" in why for _, why in obstacles)
     remedy = "stop something, or bring a host back" if short else "change what it needs, or bring a host back"
-    return Stuck(vm, told, f"{remedy}; or let it be stopped: placement: {{stopForMaintenance: true}} in its entry")
+    return Stuck(vm, told, f"{remedy}; or {_to_stop(vm, site.selection.wishes.get(vm.ref))}")
 
 
 def _stop(vm: Vm, wish: VmWish, one: Stand, why: str, follows: tuple[str, ...]) -> Action:

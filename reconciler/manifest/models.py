@@ -101,7 +101,8 @@ class Placement(Block):
     """VMs with the same word here never run on one host; hard. `spread` is the soft form."""
     stop_for_maintenance: bool = False
     """It may be shut down where it can't be moved off a host that goes into maintenance: it has a local disk or a
-    device of that host, or there is no room. It is started again when the host is back."""
+    device of that host, or there is no room. It is started again when the host is back,
+    so only what is declared `running` is stopped."""
 
 
 class VmSettings(Block):

@@ -162,6 +162,18 @@ REASONS: dict[str, tuple[dict[str, object], VmWish | None, str, str]] = {
         "its disk web1 disk is on local-xen02, a local SR of xen02",
         "xe vm-shutdown uuid=uuid-web1",
     ),
+    "as-is": (
+        {"sr": "local-xen02"},
+        wish("web1", "as-is", placement=STOPPABLE),
+        "its disk web1 disk is on local-xen02, a local SR of xen02",
+        "let it be stopped meanwhile: state: running in its entry; or stop it now",
+    ),
+    "its guest may not be told": (
+        {"sr": "local-xen02", "blocked_operations": {"clean_shutdown": "licence"}},
+        wish("web1", placement=STOPPABLE),
+        "its disk web1 disk is on local-xen02, a local SR of xen02",
+        "xe vm-param-remove uuid=uuid-web1 param-name=blocked-operations param-key=clean_shutdown",
+    ),
     "CD": (
         {"cd": "local-xen02"},
         wish("web1"),
