@@ -106,7 +106,8 @@ def of_migration(watch: Watch, db: Any, vm: Mapping[str, Any], target: Mapping[s
     """A VM is about to be moved: not where its entry forbids it, and not without any reason."""
     name, to = vm["name_label"], str(target.get("name_label"))
     hosts = {ref: h["name_label"] for ref, h in db.tables["host"].items()}
-    if not forbids(wish, hosts.get(vm["resident_on"], "")):  # else it may pass through another such host
+    here = hosts.get(vm["resident_on"], "")
+    if not forbids(wish, here):  # else it may pass through another such host
         on_target(watch, "VM.pool_migrate", name, to, wish)
     records = {r["uuid"]: r for r in db.tables["VM"].values()}
     running = {u: hosts[r["resident_on"]] for u, r in records.items() if r["resident_on"] in hosts}
@@ -115,12 +116,12 @@ def of_migration(watch: Watch, db: Any, vm: Mapping[str, Any], target: Mapping[s
     emptied = any(m.state is MemberState.MAINTENANCE for m in watch.wanted.members)
     returning = any(MARK in h["other_config"] for h in db.tables["host"].values())
     if not (needed or emptied or returning or faults_of(running, watch.wishes)):
-        moved_at = watch.moved.get(vm["uuid"])
+        moved_at, left = watch.moved.get(vm["uuid"], (None, ""))
         if not watch.wanted.policy.rebalance:
             watch.blame("I5", f"moves {name} to {to}, and no hard wish, start or maintenance asks for it")
-        elif moved_at is not None and watch.lab.now - moved_at < watch.wanted.policy.cool_down:
+        elif moved_at is not None and left != here and watch.lab.now - moved_at < watch.wanted.policy.cool_down:
             watch.blame("I5", f"moves {name} to {to} {watch.lab.now - moved_at:.0f} s after its last move")
-    watch.moved[vm["uuid"]] = watch.lab.now
+    watch.moved[vm["uuid"]] = (watch.lab.now, here)
 
 
 def forbids(wish: VmWish, host: str) -> bool:

@@ -100,8 +100,8 @@ class Watch:
         self.found: list[Violation] = []
         self.begun: list[tuple[float, str, str]] = []
         """(time, VM uuid, host name) of every start that was sent."""
-        self.moved: dict[str, float] = {}
-        """When this actor last moved each VM, by uuid."""
+        self.moved: dict[str, tuple[float, str]] = {}
+        """When this actor last sent each VM elsewhere, and the host that it was to leave: it moved if it left that."""
         self.moving: set[tuple[str, str]] = set()
         """(VM uuid, host name) of every migration under way that it read of, whosever: the VM may be there since."""
         self.sight = Sight()
