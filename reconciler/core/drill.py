@@ -20,7 +20,7 @@ from reconciler.core.model import PoolState, PowerState, Ref, Vm
 from reconciler.core.placement import Room, obstacle
 from reconciler.core.placing import as_found
 from reconciler.core.plan import Thing, Verb
-from reconciler.core.restore import as_rejoined
+from reconciler.core.rejoin import as_rejoined
 from reconciler.core.select import Selection, select
 from reconciler.core.site import Site
 from reconciler.core.standing import Standing, Stands, stand

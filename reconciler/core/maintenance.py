@@ -1,4 +1,4 @@
-"""Members in maintenance: handed over if master, disabled, emptied, kept empty (sheet §3.3-§3.5).
+"""Members in maintenance: disabled, emptied, kept empty (sheet §3.3-§3.5). office.py relieves a master.
 
 A host is emptied whole or not at all: while one VM can't leave, nothing of it moves, and each that can't is named with
 the one reason and the command. XAPI's own host.evacuate asks the same, but demands that each VM could run on *every*
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.core.draft import Draft, apply_command
+from reconciler.core.draft import apply_command
 from reconciler.core.leaving import Departure, Way, reasons, way_out
 from reconciler.core.mark import mark_of
 from reconciler.core.migration_network import NO_MIGRATION
@@ -22,67 +22,10 @@ from reconciler.core.plan import Action, Unmet, Verb
 from reconciler.core.select import vm_thing
 from reconciler.core.site import Site
 from reconciler.core.standing import Stand, Standing, Stands
-from reconciler.core.wanted import Level, MemberState, SelectorKind, VmWish, Wanted, WantedState
+from reconciler.core.wanted import Level, SelectorKind, VmWish, WantedState
 from reconciler.core.words import count, names
 
 LEAVING = (Verb.SHUTDOWN, Verb.SUSPEND, Verb.MIGRATE)
-
-
-def in_maintenance(one: Stand) -> bool:
-    """The manifest declares it in maintenance."""
-    return one.member is not None and one.member.state is MemberState.MAINTENANCE
-
-
-# --- the office ------------------------------------------------------------------------------------------------------
-
-
-def plan_relief(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft) -> bool:
-    """A master in maintenance hands its office over first: to the first fit of master.host, its successors and the
-    other members, in the manifest's order. Whether that is planned."""
-    acting = stands.by_ref.get(state.pool.master or "")
-    if acting is None or not in_maintenance(acting):
-        return False
-    wish = wanted.master
-    order = [*((wish.host, *wish.successors) if wish else ()), *(m.name for m in wanted.members)]
-    able = [
-        one
-        for name in dict.fromkeys(order)
-        if (one := stands.by_member.get(name)) and one.standing is Standing.READY and not one.host.leaving
-    ]
-    if not able:
-        draft.unmet.append(
-            Unmet(
-                acting.thing,
-                "state maintenance",
-                "it is the master, and no other member is ready to take the office",
-                f"bring another member back: xenrec status {wanted.argument}",
-                str(acting.member.place or "") if acting.member else "",
-            )
-        )
-        return False
-    action = Action(
-        Verb.DESIGNATE_MASTER,
-        able[0].thing,
-        f"{acting.thing.name}, which is master, goes into maintenance; all toolstacks restart, running VMs are not "
-        "touched",
-        before=f"{acting.thing.name} is master",
-        after=f"{able[0].thing.name} is master",
-    )
-    down = [s for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]
-    if down:
-        draft.hold(
-            action,
-            f"XAPI hands mastership over only while every host is up, and {names(s.thing.name for s in down)} "
-            + ("is not" if len(down) == 1 else "are not"),
-            "repair it and power it on; or, if it is gone for good, remove it from the pool: "
-            f"xe host-forget uuid={down[0].host.uuid}",
-        )
-        return False
-    draft.actions.append(action)
-    return True
-
-
-# --- going -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +40,7 @@ class Stuck:
 def plan_departures(site: Site) -> None:
     """Disable and empty each member in maintenance that answers, or say what keeps each VM there."""
     for one in site.stands.by_ref.values():
-        if one.standing is Standing.MAINTENANCE and in_maintenance(one):
+        if one.standing is Standing.MAINTENANCE and one.in_maintenance:
             _depart(site, one)
 
 

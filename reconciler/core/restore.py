@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.core.armed import armed_why, disarm_words
 from reconciler.core.bury import doubts, forgotten_words, plan_burials
 from reconciler.core.desired import desired_pool
 from reconciler.core.differences import difference
-from reconciler.core.draft import Draft, apply_command, enable_remedy, plan_command, toolstack_command
-from reconciler.core.evidence import Diagnosis, LoginAnswer, Survey
-from reconciler.core.maintenance import plan_departures, plan_relief
+from reconciler.core.draft import Draft, enable_remedy, toolstack_command
+from reconciler.core.evidence import Diagnosis, Survey
+from reconciler.core.maintenance import plan_departures
 from reconciler.core.migration_network import closed, plan_migration_network
-from reconciler.core.model import Host, PoolState, Vm
+from reconciler.core.model import PoolState, Vm
+from reconciler.core.office import declared_master, plan_master, plan_relief
 from reconciler.core.order import order_stops
 from reconciler.core.place.ask import Solver
 from reconciler.core.placement import Room
 from reconciler.core.plan import Action, Thing, Unmet, Verb
+from reconciler.core.rejoin import as_rejoined, plan_rejoin
 from reconciler.core.returns import plan_returns, returning, stopped_for, wait_for_enabling
 from reconciler.core.select import Selection, select, vm_thing
 from reconciler.core.site import Site
-from reconciler.core.standing import Stand, Standing, Stands, stand
+from reconciler.core.standing import Standing, Stands, stand
 from reconciler.core.starts import plan_starts
 from reconciler.core.stops import plan_stop
 from reconciler.core.storage import plan_storage
 from reconciler.core.unsettled import Unsettled, tie
-from reconciler.core.wanted import Failback, MemberState, VmWish, Wanted, WantedState
+from reconciler.core.wanted import VmWish, Wanted, WantedState
 from reconciler.core.words import names
 
 
@@ -67,7 +68,7 @@ def plan_restore(
     if assume_rejoined:
         stands, state = as_rejoined(stands, state)
     draft = Draft()
-    regain = _plan_rejoin(wanted, survey, stands, state, draft)
+    regain = plan_rejoin(wanted, survey, stands, state, draft)
     if regain and not assume_rejoined:
         later = plan_restore(
             wanted,
@@ -87,7 +88,7 @@ def plan_restore(
     _plan_members(wanted, stands, draft)
     plan_migration_network(wanted, stands, state, draft)
     relieved = plan_relief(wanted, stands, state, draft)
-    desired = desired_pool(wanted, selection, state, stands.hosts(), _wanted_master(wanted, stands, failback=failback))
+    desired = desired_pool(wanted, selection, state, stands.hosts(), declared_master(wanted, stands, failback=failback))
     in_doubt = doubts(wanted, stands, state, forecast=assume_rejoined)
     then, back = returning(wanted, stands, draft)
     starts = []
@@ -126,7 +127,7 @@ def plan_restore(
     wait_for_enabling(draft)
     order_stops(selection, state, draft)
     if not relieved:
-        _plan_master(wanted, stands, state, draft, failback=failback)
+        plan_master(wanted, stands, state, draft, failback=failback)
     return Restore((), draft, stands, selection, _differences(state, desired), relieved)
 
 
@@ -148,99 +149,6 @@ def _room(wanted: Wanted, selection: Selection, state: PoolState, draft: Draft) 
             vm = by_uuid[stop.target.uuid]
             room.vacate(vm, where, selection.wishes[vm.ref].placement, stop.id)
     return room
-
-
-def as_rejoined(stands: Stands, state: PoolState) -> tuple[Stands, PoolState]:
-    """The pool as it will be when every host that answers has rejoined."""
-    hosts = dict(state.hosts)
-    by_ref = dict(stands.by_ref)
-    for ref, one in stands.by_ref.items():
-        if one.standing in (Standing.REJOINING, Standing.ASTRAY):
-            maintenance = one.member is not None and one.member.state is MemberState.MAINTENANCE
-            hosts[ref] = replace(one.host, live=True, enabled=not maintenance)
-            by_ref[ref] = replace(
-                one, host=hosts[ref], standing=Standing.MAINTENANCE if maintenance else Standing.READY, why="rejoined"
-            )
-        elif not one.answers:
-            # A master start disables every host; one that does not answer stays so.
-            hosts[ref] = replace(one.host, live=False, enabled=False)
-            by_ref[ref] = replace(one, host=hosts[ref])
-    members = {name: by_ref[one.host.ref] for name, one in stands.by_member.items()}
-    return Stands(by_ref, members, stands.missing), replace(state, hosts=hosts)
-
-
-def _astray_words(astray: Sequence[Stand]) -> str:
-    """Why each is astray; those of one reason together."""
-    together: dict[str, list[str]] = {}
-    for one in astray:
-        together.setdefault(one.why, []).append(one.thing.name)
-    told = []
-    for why, found in together.items():
-        for single, several in (("it still follows ", "still follow "), ("it is ", "are ")):
-            if why.startswith(single):
-                verb = single.removeprefix("it ") if len(found) == 1 else several
-                told.append(f"{names(found)} {verb}{why.removeprefix(single)}")
-                break
-        else:
-            told.append(f"{names(found)}: {why}")
-    return "; ".join(told)
-
-
-def _plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolState, draft: Draft) -> tuple[Action, ...]:
-    """Members that follow another address are recovered, members that are on their way are waited for (I1).
-
-    One in emergency mode doesn't say whom it follows: where that is a master that died while it was down, it waits for
-    ever (sheet §1.2). Telling it to follow the one that it follows already does nothing.
-    """
-    lost = [
-        s
-        for s in stands.by_ref.values()
-        if s.standing is Standing.REJOINING
-        and (t := survey.of(s.thing.name)) is not None
-        and t.login is LoginAnswer.EMERGENCY
-    ]
-    astray = [s for s in stands.by_ref.values() if s.standing is Standing.ASTRAY or s in lost]
-    late = [s for s in stands.by_ref.values() if s.standing is Standing.REJOINING]
-    pool = Thing("pool", state.pool.name, state.pool.uuid)
-    if astray:
-        broken = [s for s in astray if (t := survey.of(s.thing.name)) is not None and t.broken]
-        waits = "; the master waits for that before it starts" if len(broken) < len(astray) else ""
-        action = Action(
-            Verb.RECOVER_MEMBERS,
-            pool,
-            f"{_astray_words(astray)}{waits}",
-            before=f"{names(s.thing.name for s in astray)} astray",
-            after="every member that answers follows the master and is enabled",
-        )
-        armed = [t for s in astray if (t := survey.of(s.thing.name)) is not None and t.ha_armed]
-        if len(armed) == len(astray):  # recover_slaves passes over who refuses, and says nothing (sheet §10.3)
-            draft.hold(action, f"{armed[0].name}: {armed_why(armed[0])}", disarm_words(wanted, armed[0].name))
-            return ()
-        elsewhere = [
-            s
-            for s in astray
-            if (t := survey.of(s.thing.name)) is not None and t.login is LoginAnswer.SLAVE and t.reaches_master
-        ]
-        if elsewhere:
-            verb = "reaches" if len(elsewhere) == 1 else "reach"
-            draft.hold(
-                action,
-                f"{names(s.thing.name for s in elsewhere)} {verb} another master, so there are two masters",
-                f"declare the host that they follow under spec.members, then: {plan_command(wanted)}",
-            )
-            return ()
-        return (action,)
-    if late:
-        return (
-            Action(
-                Verb.AWAIT_MEMBERS,
-                pool,
-                f"{names(s.thing.name for s in late)}: {late[0].why}. Until then the pool's records prove nothing",
-                before=f"{names(s.thing.name for s in late)} on the way",
-                after="every member that answers is live and enabled",
-            ),
-        )
-    return ()
 
 
 def _plan_members(wanted: Wanted, stands: Stands, draft: Draft) -> None:
@@ -309,58 +217,6 @@ def _kept_words(vm: Vm, wish: VmWish, wanted: Wanted, stands: Stands, resting: C
         moved = "; it was moved a short time ago (policy.placement.coolDown)" if vm.uuid in resting else ""
         return f"runs on {where}; its home is {wish.home}{moved}{busy}"
     return f"runs on {where}{busy}"
-
-
-def _wanted_master(wanted: Wanted, stands: Stands, *, failback: bool) -> Host | None:
-    wish = wanted.master
-    if wish is None or wish.failback is Failback.NEVER or (wish.failback is Failback.MANUAL and not failback):
-        return None
-    one = stands.by_member.get(wish.host)
-    return one.host if one and one.standing is Standing.READY else None
-
-
-def _plan_master(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft, *, failback: bool) -> None:
-    wish = wanted.master
-    acting = stands.by_ref.get(state.pool.master or "")
-    if wish is None or acting is None:
-        return
-    pool = Thing("pool", state.pool.name, state.pool.uuid)
-    if acting.thing.name == wish.host:
-        draft.keep(pool, f"{wish.host} is master, as declared")
-        return
-    one = stands.by_member.get(wish.host)
-    if one is None:
-        return
-    if one.standing is not Standing.READY:
-        draft.keep(pool, f"{acting.thing.name} is master, because {wish.host} is not available ({one.standing})")
-        return
-    action = Action(
-        Verb.DESIGNATE_MASTER,
-        one.thing,
-        f"{wish.host} is declared as master; all toolstacks restart, running VMs are not touched",
-        before=f"{acting.thing.name} is master",
-        after=f"{wish.host} is master",
-        follows=tuple(a.id for a in draft.actions if a.verb is not Verb.AWAIT_READY),
-    )
-    down = [s for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]
-    if wish.failback is Failback.NEVER:
-        draft.keep(pool, f"{acting.thing.name} is master and failback is never")
-    elif down:
-        draft.hold(
-            action,
-            f"XAPI hands mastership over only while every host is up, and {names(s.thing.name for s in down)} "
-            + ("is not" if len(down) == 1 else "are not"),
-            "repair it and power it on; or, if it is gone for good, remove it from the pool: "
-            f"xe host-forget uuid={down[0].host.uuid}",
-        )
-    elif wish.failback is Failback.MANUAL and not failback:
-        draft.hold(
-            action,
-            f"{acting.thing.name} is master; master.failback is manual, so the hand-over waits for your word",
-            apply_command(wanted, "--failback"),
-        )
-    else:
-        draft.actions.append(action)
 
 
 def _differences(state: PoolState, desired: PoolState) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.core.carry import Carrier
 from reconciler.core.draft import Draft
-from reconciler.core.maintenance import LEAVING, home_of, in_maintenance, tie
+from reconciler.core.maintenance import LEAVING, home_of, tie
 from reconciler.core.mark import Mark, mark_of
 from reconciler.core.model import Host, PoolState, PowerState, Ref, Vm
 from reconciler.core.place.home import homeward
@@ -29,7 +29,7 @@ def returning(wanted: Wanted, stands: Stands, draft: Draft) -> tuple[Stands, tup
     back = []
     for ref, one in stands.by_ref.items():
         mark = mark_of(one.host.other_config)
-        if mark is None or one.member is None or in_maintenance(one):
+        if mark is None or one.member is None or one.in_maintenance:
             continue
         if one.standing not in (Standing.MAINTENANCE, Standing.READY):
             continue

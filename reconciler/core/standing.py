@@ -51,6 +51,11 @@ class Stand:
         return Thing("host", name, self.host.uuid, self.member.address if self.member else self.host.address)
 
     @property
+    def in_maintenance(self) -> bool:
+        """The manifest declares it in maintenance."""
+        return self.member is not None and self.member.state is MemberState.MAINTENANCE
+
+    @property
     def answers(self) -> bool:
         """Its XAPI answered us."""
         return self.standing in (

@@ -15,7 +15,7 @@ from reconciler.core.evidence import Diagnosis, Situation, Survey, Verdict
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Plan, Thing
 from reconciler.core.regain import forecast_pool, plan_regain
-from reconciler.core.restore import as_rejoined
+from reconciler.core.rejoin import as_rejoined
 from reconciler.core.select import Selection, select
 from reconciler.core.standing import Stand, Standing, Stands, stand
 from reconciler.core.wanted import Wanted

@@ -30,7 +30,7 @@ EUNTANGLE = "reconciler/execute/untangle.py"
 REGAIN = "reconciler/core/regain.py"
 SUCCESSION = "reconciler/core/succession.py"
 GUARD = "reconciler/core/guard.py"
-RESTORE = "reconciler/core/restore.py"
+CREJOIN = "reconciler/core/rejoin.py"
 EVIDENCE = "reconciler/core/evidence.py"
 CROWN = "reconciler/execute/crown.py"
 PROOF = "reconciler/execute/proof.py"
@@ -194,7 +194,7 @@ GUARDS: tuple[Guard, ...] = (
         "return one is not None and (one.answers or (one.standing",
         "return one is not None and (True or (one.standing",
     ),
-    off("I2", RESTORE, "if elsewhere"),
+    off("I2", CREJOIN, "if elsewhere"),
     # --- storage --------------------------------------------------------------------------------------------------
     Guard(
         "I8",
