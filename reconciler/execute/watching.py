@@ -62,6 +62,13 @@ def watch(bench: Bench, action: Action, member: Member, sent: Incident | None, *
                 f"{member.name} follows {bench.name_at(seen.follows)} by now: it was pointed there since it was told",
                 f"xenrec plan {bench.wanted.argument}",
             )
+        if restarted and seen.answer is LoginAnswer.SLAVE and sent and _is_back(bench, sent):
+            return failed(
+                action,
+                f"{sent.lost_master} is back and accepts logins as master, and {member.name} found it as it started: "
+                "it follows it again",
+                f"xenrec plan {bench.wanted.argument}",
+            )
         now = bench.port.now()
         if seen.answer is not LoginAnswer.SILENT or takes_connections(bench, member):
             heard = now
@@ -123,6 +130,16 @@ def _stage_of(seen: Look, restarted: bool) -> str:
     if seen.answer in (LoginAnswer.REFUSED, LoginAnswer.SILENT, LoginAnswer.STRANGE):
         return RESTARTING
     return str(seen)
+
+
+def _is_back(bench: Bench, sent: Incident) -> bool:
+    """The master that was lost accepts logins as master: a candidate that starts beside it becomes its member, and is
+    never told again."""
+    if not sent.lost_address:
+        return False
+    seen = look(bench, sent.lost_address)
+    seen.close()
+    return seen.answer is LoginAnswer.MASTER
 
 
 def _as_before(seen: Look, sent: Incident, member: Member) -> bool:
