@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from reconciler.core.checker import check_plan
-from reconciler.core.drill import Drill, drill
+from reconciler.core.drill import drill
+from reconciler.core.drill_cases import Drill
 from reconciler.core.drill_news import News, acknowledge, news
 from reconciler.core.evidence import (
     Certificate,

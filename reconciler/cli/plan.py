@@ -34,7 +34,7 @@ from reconciler.cli.common import (
     yielding,
 )
 from reconciler.cli.exits import Exit, worst
-from reconciler.core.drill import Drill
+from reconciler.core.drill_cases import Drill
 from reconciler.core.drill_news import News
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Plan, Status

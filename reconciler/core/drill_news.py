@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.core.drill import Case, Drill, Kind
+from reconciler.core.drill_cases import Case, Drill, Kind
 from reconciler.core.words import count, names
 
 

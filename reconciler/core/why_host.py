@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.drill import Case, drill
+from reconciler.core.drill import drill
+from reconciler.core.drill_cases import Case
 from reconciler.core.evidence import Judged, Situation, Verdict
 from reconciler.core.model import Host, PoolState, PowerState, Sr, Vm
 from reconciler.core.plan import Thing, Verb

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from reconciler.core.drill import Case, Drill, drill_words
+from reconciler.core.drill_cases import Case, Drill, drill_words
 from reconciler.core.drill_news import Finding, News
 from reconciler.views import words
 from reconciler.views.layout import Page

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from reconciler.core.copies import Change, CopyMemory, Refreshed
 from reconciler.core.diagnose import diagnose
-from reconciler.core.drill import drill, drill_words
+from reconciler.core.drill import drill
+from reconciler.core.drill_cases import drill_words
 from reconciler.core.drill_news import news
 from reconciler.core.wanted import MasterWish, MemberState
 from reconciler.views.drill import drill_text

@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 from reconciler.core.diagnose import diagnose
-from reconciler.core.drill import Drill, Kind, drill
+from reconciler.core.drill import drill
+from reconciler.core.drill_cases import Drill, Kind
 from reconciler.core.drill_news import acknowledge, news
 from reconciler.core.wanted import Brake, MasterWish, Policy
 from reconciler.views.drill import drill_json, drill_text, news_markdown, news_text

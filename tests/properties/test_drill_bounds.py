@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from reconciler.core import drill as drills
 from reconciler.core.diagnose import diagnose
-from reconciler.core.drill import Case, Kind, drill
+from reconciler.core.drill import drill
+from reconciler.core.drill_cases import Case, Kind
 from reconciler.core.model import Vm
 from reconciler.core.wanted import Brake, PlacementWish, Policy, VmWish
 from tests.core.build import GIB, NOW, PoolBuilder, survey, wanted, wish
