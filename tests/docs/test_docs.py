@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -110,6 +111,31 @@ def test_the_rooms_that_the_code_page_names_exist() -> None:
     there = {str(p.relative_to(ROOT / "reconciler")) for p in (ROOT / "reconciler").rglob("*.py")}
     lost = [n for n in named if not any(t == n or t.endswith(f"/{n}") for t in there) and not (ROOT / n).exists()]
     assert not lost
+
+
+def test_the_code_that_the_safety_page_cites_exists() -> None:
+    text = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
+    lost, names = [], set[str]()
+    for cited in re.finditer(r"`(?:([a-z_]+/[a-z_/]+\.py))?(?::([A-Za-z_.]+))?`", text):
+        path, name_cited = cited.groups()
+        if path:
+            file = next((p for p in (ROOT / "reconciler" / path, ROOT / path) if p.exists()), None)
+            names = defined(file) if file else set()
+            lost += [] if file else [path]
+        if name_cited and name_cited not in names:
+            lost.append(cited[0])
+    assert not lost
+
+
+def defined(file: Path) -> set[str]:
+    """Functions and classes of a module, and the methods of these as Class.method."""
+    found: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found.update(f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef))
+    return found
 
 
 @pytest.mark.parametrize(
