@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from reconciler.core.plan import Action, Verb
 from reconciler.core.wanted import Limits
-from reconciler.execute.vms import WAYS
+from reconciler.execute.ways import WAYS
 
 
 class Crowd:

@@ -10,7 +10,8 @@ from reconciler.execute.bury import declare_dead
 from reconciler.execute.follow import follow
 from reconciler.execute.proof import Prover
 from reconciler.execute.ready import await_ready
-from reconciler.execute.vms import WAYS, power
+from reconciler.execute.vms import power
+from reconciler.execute.ways import WAYS
 
 
 def perform(bench: Bench, prover: Prover, action: Action) -> Steps | Done:

@@ -38,6 +38,7 @@ REJOIN = "reconciler/execute/rejoin.py"
 SEATS = "reconciler/execute/seats.py"
 WATCHING = "reconciler/execute/watching.py"
 VMS = "reconciler/execute/vms.py"
+FIT = "reconciler/execute/fit.py"
 EBURY = "reconciler/execute/bury.py"
 HANDOVER = "reconciler/execute/handover.py"
 ELEASE = "reconciler/execute/lease.py"
@@ -202,7 +203,7 @@ GUARDS: tuple[Guard, ...] = (
         "if drive.sr is None or (host.ref, drive.sr) not in state.attached:",
         "if drive.sr is None:",
     ),
-    Guard("I8", VMS, "    if action.verb in PLACED:\n        try:", "    if False:\n        try:"),
+    Guard("I8", FIT, "    if action.verb in PLACED:\n        try:", "    if False:\n        try:"),
     # --- what is nobody's business ----------------------------------------------------------------------------------
     Guard(
         "I11",
@@ -217,7 +218,7 @@ GUARDS: tuple[Guard, ...] = (
         "if wish.state not in (WantedState.HALTED, WantedState.SUSPENDED):",
         "if wish.state in ():",
     ),
-    off("I11", VMS, 'if vm.get("is_control_domain") or vm.get("is_a_template") or vm.get("is_a_snapshot")'),
+    off("I11", FIT, 'if vm.get("is_control_domain") or vm.get("is_a_template") or vm.get("is_a_snapshot")'),
     # --- limits -----------------------------------------------------------------------------------------------------
     off("I6", GUARD, "if action.level > limit"),
     Guard("I6", GUARD, "wish.max_level is not None and action.level > wish.max_level:", "False:"),
@@ -303,12 +304,12 @@ GUARDS: tuple[Guard, ...] = (
     off("I3", HANDOVER, "if sent := _sent_before(bench)"),
     off("I2", HANDOVER, "if unwell"),
     # --- starts and stops -------------------------------------------------------------------------------------------
-    off("I7", VMS, "if doubt := prover.doubt(action)"),
-    off("I7", VMS, "if state != way.needs"),
-    Guard("I1", VMS, '        if way.goal == "Running" and (dead :=', "        if False and (dead :="),
-    off("I9", VMS, 'if protected and bench.desk().pool().get("ha_enabled")'),
-    off("I7", VMS, "if not live"),
-    off("I7", VMS, 'if not host.get("enabled")'),
+    off("I7", FIT, "if doubt := prover.doubt(action)"),
+    off("I7", FIT, "if state != way.needs"),
+    Guard("I1", FIT, '        if way.goal == "Running" and (dead :=', "        if False and (dead :="),
+    off("I9", FIT, 'if protected and bench.desk().pool().get("ha_enabled")'),
+    off("I7", FIT, "if not live"),
+    off("I7", FIT, 'if not host.get("enabled")'),
     # --- the master's desk ------------------------------------------------------------------------------------------
     off("I5", DESK, "if len(pools) != 1 or (self.pool_uuid and uuid != self.pool_uuid)"),
     Guard(
@@ -387,8 +388,8 @@ GUARDS: tuple[Guard, ...] = (
         "I1", VMS, "        if not _cut_off(result.failure):\n            start.refused()", "        start.refused()"
     ),
     # --- moves and maintenance ----------------------------------------------------------------------------------------
-    off("I7", VMS, "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm))", MOVING),
-    off("I7", VMS, "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action))", MOVING),
+    off("I7", FIT, "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm))", MOVING),
+    off("I7", FIT, "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action))", MOVING),
     off("I9", MAINTENANCE, 'if pool.get("ha_enabled")', UPKEEP),
     off("I5", MAINTENANCE, "if member is None or member.state is not MemberState.MAINTENANCE", UPKEEP),
     off("I5", MAINTENANCE, "if seen.master", UPKEEP),
