@@ -189,6 +189,9 @@ def migrate_domain(
     if not ts.lab.reaches(ts.host.name, host) or host.toolstack is None or not host.toolstack.api_up:
         yield ts.lab.timing.no_route
         raise Failure("VM_MIGRATE_CONTACT_REMOTE_SERVICE_FAILED")
+    if host.toolstack.pool_run() not in (None, ts.pool_run()):
+        # The URL to which the memory goes holds a session of our master's, and the other looks for it in its own.
+        raise Failure("VM_MIGRATE_CONTACT_REMOTE_SERVICE_FAILED")
     disks = disks_of(db, vm)
     for disk in disks:
         if not world.reaches_sr(host.name, disk.sr):

@@ -210,6 +210,10 @@ class Toolstack:
         master = host.toolstack
         return master if master is not None and master.api_up and master.is_master else None
 
+    def pool_run(self) -> Toolstack | None:
+        """The run of the master in whose database it looks for sessions: itself, if it is one."""
+        return self if self.is_master else self.master_run()
+
     def database(self) -> Steps:
         """Wait for the database as long as it takes: on a member of a dead master, for ever (sheet §1.2)."""
         while True:

@@ -90,3 +90,20 @@ def test_a_network_must_be_there_plugged_and_have_an_address(s: Story) -> None:
     db.update("PIF", ref, currently_attached=True)
     s.ask("h1", "VM.pool_migrate", "vm2", "h3", options)
     assert s.where("vm2") == ["h3"]
+
+
+def test_a_target_that_is_a_master_itself_knows_no_session_of_the_other(s: Story) -> None:
+    """The URL for the memory holds the session of the master that was asked; whoever else has it looks it up in its own
+    database and refuses it (xapi_vm_migrate.ml:pool_migrate). Seed 9101677: a domain that no database knew of."""
+    s.lab.cut("h1", "h2")
+    s.promote("h2")
+    assert s.ask("h2", "pool.recover_slaves") == ["h3"]
+    s.until_ready("h2", "h3")
+    s.lab.heal("h1", "h2")
+    db = s.lab.hosts["h2"].toolstack.db  # as a classic release has a silent host for ten minutes
+    db.update("host", s.ref("h1"), enabled=True)
+    db.update("host_metrics", db.get("host", s.ref("h1"))["metrics"], live=True)
+    task = s.ask("h2", "Async.VM.pool_migrate", "vm3", "h1", LIVE)
+    s.until(lambda: s.ask("h2", "task.get_status", task) != "pending", 300.0)
+    assert s.ask("h2", "task.get_record", task)["error_info"] == ["VM_MIGRATE_CONTACT_REMOTE_SERVICE_FAILED"]
+    assert s.where("vm3") == ["h3"]
