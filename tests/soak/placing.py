@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.core.wanted import MemberState, PlacementWish, Priority, VmWish, Wanted, WantedState
 from reconciler.lab import Seed
+from tests.soak import reserve
 from tests.soak.moving import MARK
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def of_migration(watch: Watch, db: Any, vm: Mapping[str, Any], target: Mapping[s
             watch.blame("I5", f"moves {name} to {to}, and no hard wish, start or maintenance asks for it")
         elif moved_at is not None and left != here and watch.lab.now - moved_at < watch.wanted.policy.cool_down:
             watch.blame("I5", f"moves {name} to {to} {watch.lab.now - moved_at:.0f} s after its last move")
+        else:
+            reserve.kept(watch, db, vm["uuid"], target["uuid"], name)
     watch.moved[vm["uuid"]] = (watch.lab.now, here)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.core.evidence import Situation
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.wanted import MemberState, SelectorKind, WantedState
 from tests.soak.placing import faults_of
+from tests.soak.reserve import places_of, worst
 from tests.soak.watch import Violation
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ class Rest:
             if not told & {uuid, *others} and hosts[uuid] not in held:
                 self._unrest(f"{uuid}: {fault}, and the plan is silent")
 
+    def _prove_reserve(self, plan: Plan, db: Any) -> None:
+        """A loss that the declared reserve does not cover is told, and none that it covers."""
+        if any(h.action.target.kind == "vm" for h in plan.withheld):
+            return  # the plan tells of the pool as it would be then
+        down = sum(worst(self.watch, db, places_of(db)))
+        told = any(wish.wish.startswith("reserve ") for wish in plan.unmet)
+        if told != bool(down):
+            self._unrest(f"a loss of hosts leaves {down} VMs down, and the plan {'says so' if told else 'is silent'}")
+
     def _prove_wishes(self, plan: Plan) -> None:
         told = {u.target.uuid for u in plan.unmet} | {h.action.target.uuid for h in plan.withheld}
         told |= {k.target.uuid for k in plan.kept if "somebody is at it" in k.why or "is stopped while" in k.why}
@@ -84,6 +94,8 @@ class Rest:
             self._prove_places(plan, told)
         db = next((h.toolstack.db for h in self.lab.masters() if h.toolstack is not None), None)
         recorded = {} if db is None else {r["uuid"]: r["power_state"] for r in db.tables["VM"].values()}
+        if db is not None and not plan.actions and not waits:
+            self._prove_reserve(plan, db)
         for uuid, wish in self.watch.wishes.items():
             if uuid in told or wish.kind is not SelectorKind.UUID or wish.value in {u.target.name for u in plan.unmet}:
                 continue

@@ -105,7 +105,8 @@ class Watch:
         self.moving: set[tuple[str, str]] = set()
         """(VM uuid, host name) of every migration under way that it read of, whosever: the VM may be there since."""
         self.sight = Sight()
-        self.has_read = False
+        self.has_read: Callable[[], bool] = lambda: True
+        """Whether this actor ever read the whole pool, and so whether XAPI's HA is on."""
         self.number = 0
         self.attended = True
         self.yields: frozenset[str] = frozenset()
@@ -209,7 +210,6 @@ class Watch:
             elif bare.endswith((".get_all_records", ".get_all")):
                 self.sight.read[bare.split(".")[0], "*"] = self.number
                 if bare == "VM.get_all_records":
-                    self.has_read = True
                     self._see_moves(address)
                     if (host := self.lab.at(address)) is not None:
                         self.last_master = host.name
@@ -259,7 +259,7 @@ class Watch:
         if level >= Level.MOVE and self.sight.surveyed_low and not finishing:
             self.blame("I6", f"sends {bare} although too few members answered its last survey")
         # Only the database says that HA is on: one who never read it leaves it to XAPI, which refuses the promotion.
-        if level > Level.METADATA and self.has_read and any(h.ha_armed for h in self.lab.hosts.values()):
+        if level > Level.METADATA and self.has_read() and any(h.ha_armed for h in self.lab.hosts.values()):
             self.blame("I9", f"sends {bare} though HA is on")
 
     def _strike(self, name: str) -> None:

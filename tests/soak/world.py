@@ -71,6 +71,7 @@ class Actor:
         self.watch = Watch(
             world.lab, world.wanted, SOURCES[number], self.name, world.promoted, world.attested, world.operator.by_hand
         )
+        self.watch.has_read = PoolFolder(folder, world.wanted.name).last_known.exists
         self.port = SoakPort(
             world.lab, SOURCES[number], self.watch, world.perform, lambda t: world.say(f"{self.name}  {t}")
         )
