@@ -65,8 +65,8 @@ class Rest:
         return active and self.wanted.policy.attended.word == "crown"
 
     def _prove_places(self, plan: Plan, told: set[str]) -> None:
-        """Hard wishes about places hold, or the plan names one of those whom it concerns, or the member on which they
-        run, which goes into maintenance and can't be emptied: then nothing on it moves."""
+        """Hard wishes about places hold, or the plan names one of those whom it concerns, or the member on which one of
+        them runs, which goes into maintenance and can't be emptied: then nothing on it moves."""
         held = {h.action.target.name for h in plan.withheld if h.action.verb is Verb.DISABLE_HOST}
         wishes = self.watch.wishes
         found = {uuid: self.lab.world.copies(uuid) for uuid in wishes}
@@ -74,7 +74,8 @@ class Rest:
         for uuid, fault in faults_of(hosts, wishes).items():
             group = {wishes[uuid].placement.apart, wishes[uuid].placement.together} - {None}
             others = {u for u, w in wishes.items() if {w.placement.apart, w.placement.together} & group}
-            if not told & {uuid, *others} and hosts[uuid] not in held:
+            concerned = {uuid, *others}
+            if not told & concerned and not held & {hosts.get(u) for u in concerned}:
                 self._unrest(f"{uuid}: {fault}, and the plan is silent")
 
     def _prove_reserve(self, plan: Plan, db: Any) -> None:
