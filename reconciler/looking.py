@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,6 +71,8 @@ class Looking:
     run: str
     sessions: Sessions = field(init=False)
     look: Look | None = field(default=None, init=False)
+    unkept: Exception | None = field(default=None, init=False)
+    """Why what the last look found can't be remembered, if it can't: a full disk, somebody else's folder."""
     _no_local: str = field(default="", init=False)
     """Why the last survey asked nobody with a local session."""
     _halted: set[str] = field(default_factory=set, init=False)
@@ -140,8 +143,12 @@ class Looking:
             return None
 
     def observe(self, *, remember: bool = True) -> Look:
-        """Survey everybody; where exactly one master of the right pool answers, read the pool and remember it."""
+        """Survey everybody; where exactly one master of the right pool answers, read the pool and remember it.
+
+        What can't be remembered is told (`unkept`) and spoils no look: who looks needs no disk, who acts does.
+        """
         now = self.port.now()
+        self.unkept = None
         incident = self.folder.incident()
         last_known = self.last_known()
         seen = self.survey()
@@ -166,7 +173,8 @@ class Looking:
         moves = self._moves(last_known, state, remember=remember)
         if remember and (held := self.folder.memory.armed()):
             left = still_armed(self.wanted, held, seen, state)
-            self.folder.memory.disarm([one.host for one in held if one not in left])
+            with self._keeping():
+                self.folder.memory.disarm([one.host for one in held if one not in left])
         self.look = Look(
             now,
             seen,
@@ -185,8 +193,17 @@ class Looking:
             buried,
         )
         if state is not None and remember:
-            snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
+            with self._keeping():
+                snapshot.save(snapshot.Snapshot(self.wanted.name, now, seen, state), self.folder.last_known)
+                self.folder.settle_owners()
         return self.look
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, snapshot.SnapshotError) as error:
+            self.unkept = self.unkept or error
 
     def _stops(
         self, before: PoolState | None, state: PoolState | None, seen: Survey, *, remember: bool
@@ -202,7 +219,8 @@ class Looking:
             fresh = newly_stopped(before, state, answering(seen), ours=self._halted)
             held += tuple(s for s in fresh if s.uuid not in known)
         if remember:
-            memory.keep_stops(held)
+            with self._keeping():
+                memory.keep_stops(held)
         return held
 
     def _copies(self, before: PoolState | None, state: PoolState | None, seen: Survey, *, remember: bool) -> CopyMemory:
@@ -230,9 +248,10 @@ class Looking:
         known = {(u.uuid, u.host_uuid) for u in left}
         fresh = tuple(u for u in under_way(state, self.run) if (u.uuid, u.host_uuid) not in known)
         if remember:
-            self.folder.memory.end([u for u in held if u not in left])
-            for one in fresh:
-                self.folder.memory.begin(one)
+            with self._keeping():
+                self.folder.memory.end([u for u in held if u not in left])
+                for one in fresh:
+                    self.folder.memory.begin(one)
         return left + fresh
 
     def _failing(self, state: PoolState | None, *, remember: bool) -> tuple[Failing, ...]:
@@ -242,7 +261,8 @@ class Looking:
             return held
         left = still_failing(held, state)
         if remember:
-            self.folder.memory.keep_failing(left)
+            with self._keeping():
+                self.folder.memory.keep_failing(left)
         return left
 
     def _buried(self, state: PoolState | None, *, remember: bool) -> tuple[Buried, ...]:
@@ -252,7 +272,8 @@ class Looking:
             return held
         left = still_buried(held, state)
         if remember:
-            self.folder.memory.exhume([b for b in held if b not in left])
+            with self._keeping():
+                self.folder.memory.exhume([b for b in held if b not in left])
         return left
 
     def _moves(self, before: PoolState | None, state: PoolState | None, *, remember: bool) -> tuple[Moved, ...]:
@@ -264,7 +285,8 @@ class Looking:
         fresh = newly_moved(before, state) if before is not None else ()
         held = still_remembered(held, fresh, state.read_at)
         if remember:
-            memory.keep_moves(held)
+            with self._keeping():
+                memory.keep_moves(held)
         return held
 
     def _read(self, address: str) -> PoolState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from reconciler.core.armed import Armed
 from reconciler.core.brake import storm_brake
 from reconciler.core.diagnose import diagnose
+from reconciler.core.draft import fence_command
 from reconciler.core.evidence import Certificate, CertificateKind, Judged, LoginAnswer, Verdict
 from reconciler.core.fence_text import Refusal, device_words
 from reconciler.core.judge import uuid_of
@@ -39,6 +41,8 @@ __all__ = [
     "unpark",
     "unpause",
 ]
+
+log = logging.getLogger(__name__)
 
 MOST_NAMED = 12
 
@@ -96,7 +100,7 @@ def _guests(look: Look, member: Member) -> Sequence[Vm]:
 
 def fence_off(rec: Reconciler, found: Prospect, *, by: str, reason: str, lifetime: float) -> Certificate | Refusal:
     """Switch the member off, read it back, and record the certificate; lifetime in seconds. The caller holds the
-    pool's lock and has asked the person. Raises StateError when it can't be recorded: before, nothing was switched."""
+    pool's lock and has asked the person. Raises StateError when nothing was switched, for it can't be recorded."""
     member = found.member
     known = found.look.state or found.look.last_known
     with _Record(rec, "fence off", by) as record:
@@ -107,7 +111,11 @@ def fence_off(rec: Reconciler, found: Prospect, *, by: str, reason: str, lifetim
         )
         if isinstance(made, Certificate):
             made = _by_person(made, by)
-            rec.folder.add_certificate(made)
+            try:
+                rec.folder.add_certificate(made)
+            except OSError as error:
+                why = f"{member.name} was switched off, and a second status says so, but no record of it can be kept"
+                return Refusal(f"{why}: {error}", f"mend that, then: {fence_command(rec.wanted, member.name)}")
             record.write("reply", method="fence-off", what="off, and a second status says so")
             record.write("certificate", certificate=made)
         else:
@@ -263,5 +271,9 @@ class _Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self.write("run-end", stopped="" if kind is None else kind.__name__)
-        self._journal.close()
+        try:
+            self.write("run-end", stopped="" if kind is None else kind.__name__)
+        except OSError as failure:
+            log.warning("that this is over can't be recorded: %s", failure)
+        finally:
+            self._journal.close()

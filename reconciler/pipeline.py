@@ -74,9 +74,12 @@ class Reconciler(Planning):
         """Perform the plan stage by stage, each planned anew from what is read, and prove the end by a last look.
 
         The caller holds the pool's lock; the pool's lease is taken here, before the first write on an acting master.
-        Raises LeaseBusy, or XAPI's refusal of that first write, when nothing was done. A KeyboardInterrupt ends with
-        what is journaled and is raised again.
+        Raises LeaseBusy, or XAPI's refusal of that first write, when nothing was done; so it does where what was found
+        can't be remembered. Once something was done a full disk ends the run, and what was done is told. A
+        KeyboardInterrupt ends with what is journaled and is raised again.
         """
+        if self.unkept is not None:
+            raise self.unkept
         started = self.port.now()
         self.folder.prepare()
         journal = self._open_journal(plan, started)
@@ -110,6 +113,9 @@ class Reconciler(Planning):
                 if executor.stopped != executor.restarted:  # a restart alone ends a stage, not the run
                     stopped = executor.stopped
                     break
+                if self.unkept is not None:
+                    stopped = f"what was found can't be remembered: {self.unkept}"
+                    break
             else:
                 stopped = f"it did not come to rest within {MOST_ROUNDS} rounds"
             ended = self.port.now()
@@ -122,13 +128,19 @@ class Reconciler(Planning):
                 if self._last is not None:
                     self._last.release()
             finally:
-                results_by_name = dict(Counter(str(d.result) for d in done))
-                final = str(current.status)
-                journal.write(
-                    "run-end", at=self.port.now(), results=results_by_name, final=final, stopped=stopped, posted=posted
-                )
-                journal.close()
-        return outcome
+                unrecorded = self._close(journal, done, final=str(current.status), stopped=stopped, posted=posted)
+        return replace(outcome, stopped=outcome.stopped or unrecorded)
+
+    def _close(self, journal: Journal, done: Sequence[Done], **end: object) -> str:
+        """The journal's last line; why it can't be written, for what was done must be told all the same."""
+        results = dict(Counter(str(d.result) for d in done))
+        try:
+            journal.write("run-end", at=self.port.now(), results=results, **end)
+        except OSError as error:
+            return f"the end of the run can't be recorded: {error}"
+        finally:
+            journal.close()
+        return ""
 
     def _next(self, approval: Approval, done: Iterable[Done]) -> Plan:
         """Look and plan again, within what was approved and without what failed in this run."""

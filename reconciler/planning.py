@@ -82,7 +82,9 @@ class Planning(Looking):
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
         busy = (f"another run works on this pool: {one}" for one in self._busy(look))
         reminders = (*self._reminders(look, plan), *busy)
-        missing = (self._no_local,) if self._no_local else ()
+        missing = [self._no_local] if self._no_local else []
+        if self.unkept is not None:
+            missing.append(f"what was found can't be remembered, and while that is so nothing is done: {self.unkept}")
         plan = replace(plan, notes=(*plan.notes, *missing, *reminders), reminders=reminders)
         if not plan.actions:
             return plan

@@ -83,6 +83,8 @@ class Bench:
     """Names of the hosts that this run fenced or buried, for the brake."""
     unanswered: set[str] = field(default_factory=set)
     """Actions whose call was sent and whose end is not known yet."""
+    sent: set[str] = field(default_factory=set)
+    """Actions of which any call was sent."""
     started_at: float = 0.0
     _desk: Desk | None = field(default=None, init=False)
 
@@ -96,10 +98,12 @@ class Bench:
         self.progress(Event(at, action, what, result))
 
     def milestone(self, action: Action, what: str) -> None:
-        """A step of a change of the master was reached: told, journaled, and repeated at the end of the run."""
+        """A step of a change of the master was reached: told, journaled, and repeated at the end of the run. Nothing
+        rests on that line: where it can't be written the step was reached all the same."""
         at = self.port.now()
         self.timeline.append((at - self.started_at, f"{action.verb} {action.target.name}: {what}"))
-        self.note("milestone", action=action.id, what=what)
+        with suppress(CannotRecord):
+            self.note("milestone", action=action.id, what=what)
         self.progress(Event(at, action, what, milestone=True))
 
     def name_of(self, cls: str, ref: str) -> str:
@@ -139,11 +143,13 @@ class Bench:
             **fields,
         )
         self.unanswered.add(action.id)
+        self.sent.add(action.id)
 
     def reply(self, action: Action, method: str, what: str) -> None:
-        """After it: what came of the call, in words or as a code; never its parameters."""
-        self.unanswered.discard(action.id)
+        """After it: what came of the call, in words or as a code; never its parameters. What can't be written down was
+        sent all the same, and its action must not be told as undone."""
         self.note("reply", action=action.id, method=method, what=what)
+        self.unanswered.discard(action.id)
 
     # --- who ---------------------------------------------------------------------------------------------------
 

@@ -99,7 +99,7 @@ class PoolLease:
         for lease in self._read(desk):
             if lease.expires is not None and lease.machine == self._machine:
                 self._remove(desk, lease)
-        self._told("released", mine)
+        self._tell("released", mine)
 
     # --- claiming ----------------------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class PoolLease:
         renewed = self._mine is not None
         self._mine, self._at, self._since = wanted, desk.address, since
         self._until, self._seen = began + LIFETIME, began
-        self._told("renewed" if renewed else "taken", wanted)
+        self._tell("renewed" if renewed else "taken", wanted)
         for lease in found:
             old = lease.expires is not None and (lease.machine == self._machine or not lease.live(now))
             if old and lease != wanted:
@@ -178,6 +178,12 @@ class PoolLease:
 
     def _read(self, desk: Desk) -> tuple[Lease, ...]:
         return read_leases(desk)
+
+    def _tell(self, what: str, lease: Lease) -> None:
+        try:
+            self._told(what, lease)
+        except OSError as error:
+            raise CannotRecord(f"the journal cannot be written: {error}") from error
 
     def _gone(self) -> LeaseLost:
         self._mine = None

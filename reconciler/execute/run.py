@@ -18,7 +18,7 @@ from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
 from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import UNHEARD, LostReply, MasterLost, heard
 from reconciler.execute.flights import Flight, Flights
-from reconciler.execute.lease import LeaseBusy
+from reconciler.execute.lease import LeaseBusy, LeaseLost
 from reconciler.execute.needs import Fencer, Journal, KillsNow, Progress, ReadPool, Store, SurveyAgain, TasksFor
 from reconciler.execute.proof import Prover
 from reconciler.execute.verbs import perform
@@ -241,9 +241,10 @@ class Executor:
         began = bench.port.now()
         self._begun = action.id
         words = f"{action.verb} {action.target.name}" + (f" on {action.to.name}" if action.to else "")
-        bench.note("begin", action=action.id, what=words, why=action.why, certificate_of=list(action.certificate_of))
-        bench.say(action, "begins")
+        proofs = list(action.certificate_of)
         try:
+            bench.note("begin", action=action.id, what=words, why=action.why, certificate_of=proofs)
+            bench.say(action, "begins")
             begun = perform(bench, self._prover, action)
             if isinstance(begun, Done):
                 self._finish(begun, began)
@@ -349,7 +350,9 @@ class Executor:
 
     def _broken(self, action: Action, error: Exception) -> Done:
         """The outcome of an action that an exception ended; the stage stops if it can't go on without a master."""
-        sent = action.id in self._bench.unanswered
+        # A disk that is full after the call leaves its answer unwritten, not the call undone.
+        full = isinstance(error, CannotRecord) and not isinstance(error, LeaseLost)
+        sent = action.id in (self._bench.sent if full else self._bench.unanswered)
         result = Result.UNKNOWN if sent else Result.FAILED
         if isinstance(error, MasterLost):
             sent = sent and not error.unsent

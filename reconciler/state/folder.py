@@ -150,7 +150,7 @@ class PoolFolder:
             try:
                 yield
             finally:
-                self._settle_owners()
+                self.settle_owners()
 
     # --- certificates --------------------------------------------------------------------------------------------
 
@@ -321,7 +321,7 @@ class PoolFolder:
         for run in self.runs()[max(keep, 1) :]:
             remove(self.path / "runs" / f"{run}.jsonl")
 
-    def _settle_owners(self) -> None:
+    def settle_owners(self) -> None:
         """Give what root wrote here to the folder's owner (disk.give_to_owner_of); of comfort, so never an error."""
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
