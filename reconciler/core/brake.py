@@ -65,7 +65,8 @@ def _guess(wanted: Wanted, survey: Survey, left_out: set[str]) -> tuple[str, str
             )
         return f"the toolstack of {names(t.name for t in refused)} is down or restarting", remedy
     remedy = "look from another network"
-    if reach := [t.name for t in survey.testimonies if t.reaches_master]:
+    hears = any(t.login is LoginAnswer.MASTER for t in survey.testimonies)
+    if not hears and (reach := [t.name for t in survey.testimonies if t.reaches_master]):
         still = f"{names(reach)} still {'reaches' if len(reach) == 1 else 'reach'} the master"
         return f"{still}: it is this machine that is cut off", remedy
     if quiet:

@@ -339,6 +339,14 @@ def test_who_still_hears_the_master_shows_that_we_are_cut_off() -> None:
     assert remedy == "look from another network"
 
 
+def test_whoever_hears_the_master_himself_is_not_cut_off_by_who_else_does() -> None:
+    w = wanted(hosts=4, policy=Policy(brake=Brake(0.51, 1)))
+    seen = survey({"xen01": "master", "xen02": "silent off", "xen03": "silent off", "xen04": "reaches xen01"}, hosts=4)
+    why, remedy = storm_brake(w, seen, ())
+    assert "still reaches" not in why
+    assert "if they are dead, say so of each: xenrec attest pool.yaml xen02 --dead" in remedy
+
+
 def test_a_word_that_a_sign_of_life_voids_counts_for_nothing() -> None:
     w = wanted(hosts=4, policy=Policy(brake=Brake(0.51, 1)))
     for alive in ("refused", "silent on"):
