@@ -111,6 +111,8 @@ class Ground:
     live: bool
     memory: CopyMemory | None = None
     """What is known of the members' copies of the database."""
+    recorded: PoolState | None = None
+    """The pool as it was read, before any forecast was made of it."""
 
     @property
     def read_at(self) -> float | None:
@@ -173,7 +175,18 @@ class Ground:
             for one in told:
                 if one.sort is sort and one.remedy:
                     return one.remedy
-        return f"xenrec apply {self.wanted.argument}" if any(t.sort is Sort.DONE for t in told) else ""
+        if any(t.sort is Sort.DONE for t in told):
+            return f"xenrec apply {self.wanted.argument}"
+        return "" if told else self.regains()
+
+    def regains(self) -> str:
+        """Where nobody manages the pool: what comes next for it, for everything else waits for that; else ""."""
+        plan = self.plan
+        if self.diagnosis.situation is Situation.MANAGED:
+            return ""
+        if plan.actions:
+            return f"xenrec apply {self.wanted.argument}"
+        return self.diagnosis.remedy or next((held.remedy for held in plan.withheld if held.remedy), "")
 
 
 def ground(
@@ -188,17 +201,17 @@ def ground(
     forecast was made from: the last known, as it will be after the regain stage."""
     if state is not None and plan.diagnosis.situation is Situation.MANAGED:
         stands = stand(wanted, survey, plan.diagnosis, state)
-        return Ground(wanted, plan, survey, state, stands, select(wanted, state), True, memory)
+        return Ground(wanted, plan, survey, state, stands, select(wanted, state), True, memory, state)
     if last_known is None:
         return Ground(wanted, plan, survey, None, None, None, False)
     regain = plan_regain(
         wanted, survey, plan.diagnosis, known=last_known, incident=None, memory=memory, now=plan.made_at
     )
     if regain.candidate is None:
-        return Ground(wanted, plan, survey, last_known, None, select(wanted, last_known), False)
+        return Ground(wanted, plan, survey, last_known, None, select(wanted, last_known), False, recorded=last_known)
     later, seen, told = forecast_pool(wanted, survey, plan.diagnosis, last_known, regain)
     stands, later = as_rejoined(stand(wanted, seen, told, later), later)
-    return Ground(wanted, plan, survey, later, stands, select(wanted, later), False)
+    return Ground(wanted, plan, survey, later, stands, select(wanted, later), False, recorded=last_known)
 
 
 def parse(words: str) -> tuple[str, str]:

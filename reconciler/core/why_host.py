@@ -96,7 +96,7 @@ def _host_known(ground: Ground, judged: Judged | None, member: Member | None, ho
     record = host
     whose = "the pool's record"
     if not ground.live:  # what stands of it is a forecast, in which who does not answer is disabled and not live
-        record = state.hosts.get(host.ref, host)
+        record = ground.recorded.hosts.get(host.ref, host) if ground.recorded is not None else host
         whose += f" when it was last read, at {utc(state.read_at)}"
     lines.append(
         f"{whose}: {'enabled' if record.enabled else 'disabled'}, {'live' if record.live else 'not live'}"

@@ -65,7 +65,7 @@ def _of(ground: Ground, vm: Vm, state: PoolState, selection: Selection) -> Becau
         told=told,
         waits=ground.before(mine),
         depends=_depends(vm, wish, selection, state),
-        next=_next(vm, told, ground, state, selection),
+        next=_next(vm, told, ground, state, selection) if wish is not None or told else "",
         read_at=ground.read_at,
         live=ground.live,
     )
@@ -92,6 +92,8 @@ def _short(vm: Vm, wish: VmWish | None, told: tuple[Told, ...], ground: Ground, 
         for one in told:
             if one.sort is sort:
                 return f"it {now}; {words}{one.why}"
+    if ground.regains():
+        return f"it {now}; nothing is planned for it before the pool has a master again"
     return f"it {now}, and the plan says nothing about it"
 
 

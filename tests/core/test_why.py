@@ -98,6 +98,23 @@ def test_without_a_master_the_forecast_answers_and_the_steps_before_are_told() -
     assert "will be done: xen01 must be proved dead" in host.short
 
 
+def test_where_a_promotion_is_withheld_everything_waits_for_what_frees_it() -> None:
+    pool = PoolBuilder()
+    pool.vm("db01", on="xen01")
+    pool.vm("other", on="xen01")
+    w = wanted(wish("db01"), master=MASTER)
+    known_, _ = known(pool, w, {"xen01": "silent unknown"}, master=None)
+    free = "xenrec attest pool.yaml xen01 --dead"
+    host = why_host(known_, "xen01")
+    assert free in host.next
+    assert any(line.startswith("the pool's record when it was last read") for line in host.known)
+    assert any(line.endswith(": enabled, live") for line in host.known), "as it was read, not as it is foreseen"
+    vm = why_vm(known_, "db01")
+    assert free in vm.next
+    assert vm.short.endswith("; nothing is planned for it before the pool has a master again")
+    assert why_vm(known_, "other").next == "", "no entry means it: nothing is ever to be done about it"
+
+
 def test_a_pool_that_was_never_read_says_so() -> None:
     w = wanted(wish("db01"), master=MASTER)
     seen = survey({"xen01": "silent off", "xen02": "follows xen01", "xen03": "follows xen01"}, master=None)
