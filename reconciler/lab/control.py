@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.lab.engine import Lab
 from reconciler.lab.errors import BmcSilent
-from reconciler.lab.faults import ScriptError
+from reconciler.lab.fault_words import ScriptError
 from reconciler.lab.incidents import Trial
 from reconciler.lab.served_client import SOCKET, socket_path
 from reconciler.lab.served_picture import picture

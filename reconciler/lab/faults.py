@@ -12,6 +12,8 @@ from functools import partial
 
 from reconciler.lab.carrier import Deed
 from reconciler.lab.engine import Lab
+from reconciler.lab.fault_links import LINKS, heal_all
+from reconciler.lab.fault_words import Command, Note, ScriptError, Usage, host_named, quantity
 from reconciler.lab.guests import NEVER
 from reconciler.lab.visitor import Visitor
 
@@ -53,10 +55,6 @@ LEAVES = 64 << 20
 """Bytes that a full memory has free: less than any VM needs."""
 
 
-class ScriptError(ValueError):
-    """A command that means nothing here; the text says what would."""
-
-
 def deed(lab: Lab, words: Sequence[str], note: Callable[[str], None] = lambda _: None) -> Deed:
     """What does the command that these words are. `note` is told what comes of it later (another client's call).
 
@@ -72,56 +70,17 @@ def deed(lab: Lab, words: Sequence[str], note: Callable[[str], None] = lambda _:
         raise ScriptError(f"{name} is no command: there are {', '.join(sorted([*_COMMANDS, 'xe']))}")
     try:
         return _COMMANDS[name](lab, arguments, note)
-    except _Usage:
+    except Usage:
         usage = [line.split("   ")[0] for line in HELP.splitlines() if line.startswith(f"{name} ")]
         raise ScriptError(f"{shlex.join(words)}: write {' or '.join(usage)}") from None
-
-
-class _Usage(Exception):
-    """Not the words that this command takes."""
-
-
-Note = Callable[[str], None]
-
-
-def _host(lab: Lab, word: str) -> str:
-    for host in lab.hosts.values():
-        if word in (host.name, host.uuid, host.address):
-            return host.name
-    raise ScriptError(f"no host is called {word}: the lab has {', '.join(lab.hosts)}")
-
-
-def _end(lab: Lab, word: str) -> str:
-    """An end of a link."""
-    names = lab.world.sr_names
-    if word in ("client", "operator", "storage", "*") or word in names or word in names.values():
-        return word
-    return _host(lab, word)
-
-
-def _sr(lab: Lab, word: str) -> str:
-    names = lab.world.sr_names
-    if word != "storage" and word not in names and word not in names.values():
-        raise ScriptError(f"no SR is called {word}: the lab has {', '.join(sorted(set(names.values())))}")
-    return word
-
-
-def _number(word: str, *, low: float, what: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= 1e9:
-        raise ScriptError(f"{word} is no {what}")
-    return value
 
 
 def _power(lab: Lab, words: list[str], note: Note) -> Deed:
     match words:
         case ["off" | "on" as how, host] | ["off" | "on" as how, host, "with", "bmc"]:
-            name, with_bmc = _host(lab, host), len(words) > 2
+            name, with_bmc = host_named(lab, host), len(words) > 2
         case _:
-            raise _Usage
+            raise Usage
 
     def act() -> None:
         if with_bmc:
@@ -134,95 +93,10 @@ def _power(lab: Lab, words: list[str], note: Note) -> Deed:
 def _bmc(lab: Lab, words: list[str], note: Note) -> Deed:
     match words:
         case ["silent" | "answers" as how, host]:
-            return partial(lab.bmc_answers.__setitem__, _host(lab, host), how == "answers")
+            return partial(lab.bmc_answers.__setitem__, host_named(lab, host), how == "answers")
         case ["lies" | "honest" as how, host]:
-            return partial(lab.bmc_lies.__setitem__, _host(lab, host), how == "lies")
-    raise _Usage
-
-
-def _cut(lab: Lab, words: list[str], note: Note) -> Deed:
-    if len(words) != 2 or words[0] == words[1]:
-        raise _Usage
-    return partial(lab.cut, _end(lab, words[0]), _end(lab, words[1]))
-
-
-def _heal(lab: Lab, words: list[str], note: Note) -> Deed:
-    match words:
-        case ["all"]:
-            return lambda: _heal_all(lab)
-        case [host]:
-            return partial(lab.heal, _host(lab, host), "*")
-        case [a, b] if a != b:
-            return partial(lab.heal, _end(lab, a), _end(lab, b))
-    raise _Usage
-
-
-def _heal_all(lab: Lab) -> None:
-    for a, b in lab.world.cuts():
-        lab.heal(a, b) if "*" not in (a, b) else lab.heal(b if a == "*" else a, "*")
-
-
-def _isolate(lab: Lab, words: list[str], note: Note) -> Deed:
-    if len(words) != 1:
-        raise _Usage
-    return partial(lab.cut, _host(lab, words[0]), "*")
-
-
-def _partition(lab: Lab, words: list[str], note: Note) -> Deed:
-    sets: list[list[str]] = [[]]
-    for word in words:
-        if word == "|":
-            sets.append([])
-        else:
-            sets[-1].append(_end(lab, word))
-    if len(sets) < 2 or not all(sets):
-        raise _Usage
-    if len({end for one in sets for end in one}) != sum(len(one) for one in sets):
-        raise ScriptError(f"partition {' '.join(words)}: nobody can be in two of the sets")
-    pairs = [(a, b) for i, one in enumerate(sets) for other in sets[i + 1 :] for a in one for b in other]
-
-    def act() -> None:
-        for a, b in pairs:
-            lab.cut(a, b)
-
-    return act
-
-
-def _flap(lab: Lab, words: list[str], note: Note) -> Deed:
-    if len(words) != 4 or words[0] == words[1]:
-        raise _Usage
-    a, b = _end(lab, words[0]), _end(lab, words[1])
-    times = int(_number(words[2], low=1, what="number of times"))
-    every = _number(words[3], low=0.01, what="number of seconds")
-
-    def act() -> None:
-        for turn in range(times):
-            lab.kernel.after(turn * every, partial(lab.cut, a, b))
-            lab.kernel.after((turn + 0.5) * every, partial(lab.heal, a, b))
-
-    return act
-
-
-def _storage(lab: Lab, words: list[str], note: Note) -> Deed:
-    match words:
-        case ["cut" | "heal" as how, host] | ["cut" | "heal" as how, host, _]:
-            sr = _sr(lab, words[2]) if len(words) > 2 else "storage"
-            return partial(lab.cut if how == "cut" else lab.heal, _host(lab, host), sr)
-    raise _Usage
-
-
-def _sr_fails(lab: Lab, words: list[str], note: Note) -> Deed:
-    match words:
-        case ["fail" | "heal" as how, word]:
-            sr = _sr(lab, word)
-        case _:
-            raise _Usage
-
-    def act() -> None:
-        for host in lab.hosts:
-            (lab.cut if how == "fail" else lab.heal)(host, sr)
-
-    return act
+            return partial(lab.bmc_lies.__setitem__, host_named(lab, host), how == "lies")
+    raise Usage
 
 
 def _toolstack(lab: Lab, words: list[str], note: Note) -> Deed:
@@ -233,8 +107,8 @@ def _toolstack(lab: Lab, words: list[str], note: Note) -> Deed:
         "start": lab.start_toolstack,
     }
     if len(words) != 2 or words[0] not in actions:
-        raise _Usage
-    name = _host(lab, words[1])
+        raise Usage
+    name = host_named(lab, words[1])
 
     def act() -> None:
         if lab.hosts[name].up:  # without an operating system there is nothing to hang or start
@@ -246,11 +120,11 @@ def _toolstack(lab: Lab, words: list[str], note: Note) -> Deed:
 def _role(lab: Lab, words: list[str], note: Note) -> Deed:
     match words:
         case ["broken" | "master" as word, host]:
-            name, role = _host(lab, host), str(word)
+            name, role = host_named(lab, host), str(word)
         case ["follow", host, master]:
-            name, role = _host(lab, host), f"slave:{lab.hosts[_host(lab, master)].address}"
+            name, role = host_named(lab, host), f"slave:{lab.hosts[host_named(lab, master)].address}"
         case _:
-            raise _Usage
+            raise Usage
 
     def act() -> None:
         lab.hosts[name].role = role
@@ -262,50 +136,50 @@ def _role(lab: Lab, words: list[str], note: Note) -> Deed:
 
 def _slow(lab: Lab, words: list[str], note: Note) -> Deed:
     if len(words) != 2:
-        raise _Usage
-    return partial(setattr, lab.hosts[_host(lab, words[0])], "slow", _number(words[1], low=0.01, what="factor"))
+        raise Usage
+    return partial(setattr, lab.hosts[host_named(lab, words[0])], "slow", quantity(words[1], low=0.01, what="factor"))
 
 
 def _backup(lab: Lab, words: list[str], note: Note) -> Deed:
     match words:
         case ["hold" | "release" as how, host]:
-            return partial(setattr, lab.hosts[_host(lab, host)], "backup_held", how == "hold")
-    raise _Usage
+            return partial(setattr, lab.hosts[host_named(lab, host)], "backup_held", how == "hold")
+    raise Usage
 
 
 def _clock(lab: Lab, words: list[str], note: Note) -> Deed:
     if len(words) != 2:
-        raise _Usage
-    skew = _number(words[1].removeprefix("+"), low=-1e9, what="number of seconds")
-    return partial(setattr, lab.world.boxes[_host(lab, words[0])], "skew", skew)
+        raise Usage
+    skew = quantity(words[1].removeprefix("+"), low=-1e9, what="number of seconds")
+    return partial(setattr, lab.world.boxes[host_named(lab, words[0])], "skew", skew)
 
 
 def _memory(lab: Lab, words: list[str], note: Note) -> Deed:
     match words:
         case ["full" | "free" as how, host]:
-            name = _host(lab, host)
+            name = host_named(lab, host)
             world = lab.world
             return lambda: world.fill_memory(name, LEAVES) if how == "full" else world.release_memory(name)
-    raise _Usage
+    raise Usage
 
 
 def _ha(lab: Lab, words: list[str], note: Note) -> Deed:
     match words:
         case ["armed" | "off" as how, host]:
-            return partial(setattr, lab.hosts[_host(lab, host)], "ha_armed", how == "armed")
-    raise _Usage
+            return partial(setattr, lab.hosts[host_named(lab, host)], "ha_armed", how == "armed")
+    raise Usage
 
 
 def _guest(lab: Lab, words: list[str], note: Note) -> Deed:
     if len(words) < 3:
-        raise _Usage
+        raise Usage
     found = [vm["uuid"] for vm in lab.describe()["vms"] if words[0] in (vm["name"], vm["uuid"])]
     if len(found) != 1:
         raise ScriptError(f"{words[0]} means {len(found)} VMs")
     guest = lab.guests.of(found[0])
 
     def after(word: str) -> float:
-        return NEVER if word == "never" else _number(word, low=0, what="number of seconds")
+        return NEVER if word == "never" else quantity(word, low=0, what="number of seconds")
 
     match words[1:]:
         case ["tools", when]:
@@ -313,18 +187,18 @@ def _guest(lab: Lab, words: list[str], note: Note) -> Deed:
         case ["network", when]:
             return partial(setattr, guest, "network", after(when) != NEVER)
         case ["port", number, when]:
-            return partial(guest.ports.__setitem__, int(_number(number, low=1, what="port")), after(when))
+            return partial(guest.ports.__setitem__, int(quantity(number, low=1, what="port")), after(when))
         case ["page", path, status] if path.startswith("/"):
-            return partial(guest.pages.__setitem__, path, int(_number(status, low=100, what="HTTP status")))
-    raise _Usage
+            return partial(guest.pages.__setitem__, path, int(quantity(status, low=100, what="HTTP status")))
+    raise Usage
 
 
 def _calm(lab: Lab, words: list[str], note: Note) -> Deed:
     if words:
-        raise _Usage
+        raise Usage
 
     def act() -> None:
-        _heal_all(lab)
+        heal_all(lab)
         for name, host in lab.hosts.items():
             lab.bmc_answers[name], lab.bmc_lies[name] = True, False
             lab.world.boxes[name].skew = 0.0
@@ -354,7 +228,7 @@ def _xo(lab: Lab, words: list[str], note: Note) -> Deed:
     visitor = Visitor(lab, note)
     match words:
         case ["start" | "stop" | "reset" as what, vm] | ["start" as what, vm, _]:
-            to = _host(lab, words[2]) if len(words) > 2 else ""
+            to = host_named(lab, words[2]) if len(words) > 2 else ""
             if what == "start":
                 where = [f"host:{to}"] if to else []
                 method = "VM.start_on" if to else "VM.start"
@@ -362,34 +236,28 @@ def _xo(lab: Lab, words: list[str], note: Note) -> Deed:
             method = "VM.hard_shutdown" if what == "stop" else "VM.power_state_reset"
             return partial(visitor.call, "", method, [f"vm:{vm}"])
         case ["migrate", vm, to]:
-            return partial(visitor.call, "", "VM.pool_migrate", [f"vm:{vm}", f"host:{_host(lab, to)}", "{}"])
+            return partial(visitor.call, "", "VM.pool_migrate", [f"vm:{vm}", f"host:{host_named(lab, to)}", "{}"])
         case ["declare-dead" | "disable" as what, host]:
             method = "host.declare_dead" if what == "declare-dead" else "host.disable"
-            return partial(visitor.call, "", method, [f"host:{_host(lab, host)}"])
+            return partial(visitor.call, "", method, [f"host:{host_named(lab, host)}"])
         case ["eject", vm]:
             return partial(visitor.call, "", "VBD.eject", [f"cd:{vm}"])
         case ["rename", vm, new]:
             return partial(visitor.call, "", "VM.set_name_label", [f"vm:{vm}", new])
-    raise _Usage
+    raise Usage
 
 
 def _xe(lab: Lab, name: str, words: list[str], note: Note) -> Deed:
     if not words or "." not in words[0]:
         raise ScriptError(f"{name}: write xe METHOD [ARG …], such as xe VM.start vm:web-1 false false")
-    host = _host(lab, name.removeprefix("xe@")) if "@" in name else ""
+    host = host_named(lab, name.removeprefix("xe@")) if "@" in name else ""
     return partial(Visitor(lab, note).call, host, words[0], words[1:])
 
 
-_COMMANDS: dict[str, Callable[[Lab, list[str], Note], Deed]] = {
+_COMMANDS: dict[str, Command] = {
+    **LINKS,
     "power": _power,
     "bmc": _bmc,
-    "cut": _cut,
-    "heal": _heal,
-    "isolate": _isolate,
-    "partition": _partition,
-    "flap": _flap,
-    "storage": _storage,
-    "sr": _sr_fails,
     "toolstack": _toolstack,
     "role": _role,
     "slow": _slow,

@@ -26,7 +26,8 @@ from typing import Protocol
 
 from reconciler.lab.carrier import Carrier, Deed, Rule
 from reconciler.lab.engine import Lab
-from reconciler.lab.faults import ScriptError, deed
+from reconciler.lab.fault_words import ScriptError
+from reconciler.lab.faults import deed
 
 __all__ = ["Entry", "Run", "Schedule", "ScriptError", "seconds"]
 
