@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.lab import api as _api  # enters every call in the table
 from reconciler.lab import roles
-from reconciler.lab.database import Database, Snapshot
+from reconciler.lab.construction import hosts_of, populate, with_addresses, with_groups, with_subjects, without_groups
+from reconciler.lab.database import Snapshot
 from reconciler.lab.errors import BmcSilent
-from reconciler.lab.guests import Guests, networks
+from reconciler.lab.guests import Guests
 from reconciler.lab.hosts import LabHost, Reply
 from reconciler.lab.kernel import Event, Kernel, Steps
-from reconciler.lab.physical import Box, Domain, Harm, World
-from reconciler.lab.records import disks_of
+from reconciler.lab.physical import Domain, Harm, World
 from reconciler.lab.schema import copy_value
 from reconciler.lab.seed import Seed
 from reconciler.lab.timing import Release, Timing
@@ -73,37 +73,20 @@ class Lab:
     # -- construction ------------------------------------------------------------------------------------------
 
     def _build(self, seed: Seed, *, guest_addresses: bool) -> None:
-        tables = seed.tables
-        pool = next(iter(tables["pool"].values()))
-        tables = self._with_groups(tables)
+        tables = with_groups(seed.tables) if self.groups else without_groups(seed.tables)
         vms = (r["uuid"] for r in tables["VM"].values() if not r["is_control_domain"])
         self.guests = Guests(self.world, vms, addresses=guest_addresses)
-        tables = self._with_addresses(tables)
+        tables = with_addresses(tables, self.guests)
         if self.accounts:
-            tables = self._with_subjects(tables)
+            tables = with_subjects(tables, self.accounts)
         snapshot = Snapshot({c: dict(t) for c, t in tables.items()}, 1000, self.now)
-        srs = tables["SR"]
-        self.world.sr_names = {r["uuid"]: r["name_label"] for r in srs.values()}
-        cabled: dict[str, set[str]] = {}
-        for pbd in tables["PBD"].values():
-            if pbd["SR"] in srs:
-                cabled.setdefault(pbd["host"], set()).add(srs[pbd["SR"]]["uuid"])
-        names = [r["name_label"] for r in tables["host"].values()]
-        master_address = tables["host"][pool["master"]]["address"]
-        for ref, record in tables["host"].items():
-            name = record["name_label"]
-            if names.count(name) > 1 or name in ("client", "storage", "*", ""):
-                name = f"{name}-{record['uuid'][:4]}"
-            total = tables["host_metrics"].get(record["metrics"], {}).get("memory_total", 0)
-            self.world.boxes[name] = Box(name, memory=seed.memory.get(ref, total), sees=frozenset(cabled.get(ref, ())))
-            role = "master" if ref == pool["master"] else f"slave:{master_address}"
-            host = LabHost(self, name, record["uuid"], record["address"], role, snapshot)
-            host.ha_armed = pool["ha_enabled"]
-            self._hosts[name] = host
+        self.world.sr_names = {r["uuid"]: r["name_label"] for r in tables["SR"].values()}
+        for host in hosts_of(self, tables, seed.memory, snapshot):
+            self._hosts[host.name] = host
             self._by_address[host.address] = host
-            self.bmc_answers[name] = True
-            self.bmc_lies[name] = False
-        self._people(tables)
+            self.bmc_answers[host.name] = True
+            self.bmc_lies[host.name] = False
+        populate(self, tables)
         order = sorted(self._hosts.values(), key=lambda h: h.role != "master")
         for host in order:
             host.toolstack = Toolstack(self, host)
@@ -114,58 +97,6 @@ class Lab:
     def groups(self) -> bool:
         """It has VM_group and VM.groups, which came in 24.19.1."""
         return self.release is not Release.V24_16
-
-    def _with_groups(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """The tables with VM groups where the release has them, else without."""
-        if self.groups:
-            known = tables["VM_group"]
-            vms = {
-                ref: {**r, "groups": [g for g in r.get("groups", ()) if g in known]} for ref, r in tables["VM"].items()
-            }
-            members = {g: [ref for ref, r in vms.items() if g in r["groups"]] for g in known}
-            return {**tables, "VM": vms, "VM_group": {g: {**r, "VMs": members[g]} for g, r in known.items()}}
-        if any("groups" in record for record in tables["VM"].values()):
-            bare = {ref: {k: v for k, v in r.items() if k != "groups"} for ref, r in tables["VM"].items()}
-            tables = {**tables, "VM": bare}
-        return {**tables, "VM_group": {}}
-
-    def _with_addresses(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """The tables with the addresses that running guests have reported."""
-        reported = {r["guest_metrics"]: r["uuid"] for r in tables["VM"].values()}
-        told = {
-            ref: r
-            if r["networks"] or ref not in reported
-            else {**r, "networks": networks(self.guests.of(reported[ref]))}
-            for ref, r in tables["VM_guest_metrics"].items()
-        }
-        return {**tables, "VM_guest_metrics": told}
-
-    def _with_subjects(self, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """The tables of a pool that has joined a directory, in which the accounts are."""
-        joined = {"external_auth_type": "AD", "external_auth_service_name": "lab"}
-        subjects = dict(roles.subject(name, role) for name, (_, role) in self.accounts.items())
-        hosts = {ref: {**record, **joined} for ref, record in tables["host"].items()}
-        return {**tables, "host": hosts, "subject": {**tables["subject"], **subjects}}
-
-    def _people(self, tables: dict[str, dict[str, Any]]) -> None:
-        """Every VM that is recorded as running really runs."""
-        db = Database(tables, 0)
-        by_uuid = {host.uuid: host for host in self._hosts.values()}
-        for record in tables["VM"].values():
-            if record["is_control_domain"] or record["power_state"] not in ("Running", "Paused"):
-                continue
-            host = by_uuid[tables["host"][record["resident_on"]]["uuid"]]
-            box = self.world.boxes[host.name]
-            if record["domid"] > 0:
-                box.next_domid = max(box.next_domid, record["domid"])
-            paused = record["power_state"] == "Paused"
-            memory = record["memory_dynamic_min"] + record["memory_overhead"]
-            domain = self.world.start(
-                host.name, record["uuid"], record["name_label"], memory, disks_of(db, record), paused=paused
-            )
-            if record["domid"] > 0:
-                domain.domid = record["domid"]
-        self.world.harm.clear()
 
     # -- time --------------------------------------------------------------------------------------------------
 
