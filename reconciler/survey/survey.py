@@ -4,11 +4,11 @@ deadline and not the run."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from reconciler.core.evidence import ANSWERING, BmcPower, CopyTold, LoginAnswer, Survey, Testimony
-from reconciler.core.fence_text import device_words, explain, hide, power_status
+from reconciler.core.fence_text import hide
 from reconciler.core.port import (
     AgentRun,
     Answer,
@@ -20,7 +20,9 @@ from reconciler.core.port import (
     XapiFailure,
 )
 from reconciler.core.probe_text import probe_told
-from reconciler.core.wanted import FenceDevice, Member
+from reconciler.core.wanted import Member
+from reconciler.survey.case import Case, Reader
+from reconciler.survey.power import FenceOptions, Power
 
 ORIGINATOR = "xenrec survey"
 """XAPI keeps 500 sessions per originator; each of ours lives for a second."""
@@ -55,25 +57,6 @@ _BY_FAULT = {
 }
 
 
-@dataclass
-class _Case:
-    """What is known of one member so far; the sessions are ours to end."""
-
-    member: Member
-    testimony: Testimony
-    session: str | None = None
-    local: str | None = None
-    unsure: bool = False
-    """XAPI refused the login with a code that we do not know: only its emergency flag tells what that means."""
-    levels: list[FenceDevice] = field(default_factory=list)
-    """Fence devices that were not asked yet, in the manifest's order."""
-    silent: list[str] = field(default_factory=list)
-    """What devices said that did not know."""
-
-
-FenceOptions = Callable[[Member, FenceDevice], Mapping[str, str] | None]
-"""The options of one device of a member, secrets resolved; None for a device that can't be asked."""
-_Reader = Callable[[Answer], None]
 ProbeOf = Callable[[Member], tuple[str, ...]]
 """The command and its arguments that tell how old a member's copy of the pool database is; () for none."""
 
@@ -120,7 +103,7 @@ def survey(
         # The power of a host whose XAPI answers is known; asking its BMC too would slow every healthy run.
         if ask_bmc and case.testimony.login not in ANSWERING:
             case.levels = list(case.member.fencing)
-    power = _Power(cases, fence_options, bmc_deadline)
+    power = Power(cases, fence_options, bmc_deadline)
     _second_round(port, cases, local, deadline, power, _probes(cases, probe, probe_deadline))
     _third_round(port, cases, deadline, hang_deadline, known_lost, power)
     while more := power.asks():
@@ -164,7 +147,7 @@ def _is_known(fault: Fault | None) -> bool:
     )
 
 
-def _logins(port: Port, members: Sequence[Member], user: str, password: str, deadline: float) -> list[_Case]:
+def _logins(port: Port, members: Sequence[Member], user: str, password: str, deadline: float) -> list[Case]:
     asked_at = port.now()
     login = ("session.login_with_password", (user, password, "1.0", ORIGINATOR))
     # Of a host whose toolstack hangs the port still answers: a sign of life that the login alone does not show. Where
@@ -193,35 +176,11 @@ def _logins(port: Port, members: Sequence[Member], user: str, password: str, dea
             took=answer.took,
         )
         session = answer.value if kind is LoginAnswer.MASTER else None
-        cases.append(_Case(member, testimony, session=session, unsure=not _is_known(fault)))
+        cases.append(Case(member, testimony, session=session, unsure=not _is_known(fault)))
     return cases
 
 
-@dataclass
-class _Power:
-    """The power state of each case that has devices left to ask, one device of each a round."""
-
-    cases: Sequence[_Case]
-    fence_options: FenceOptions
-    deadline: float
-
-    def asks(self) -> list[tuple[Ask, _Reader]]:
-        """The next device of every member whose power is not known yet."""
-        found: list[tuple[Ask, _Reader]] = []
-        for case in self.cases:
-            while case.levels and case.testimony.bmc is BmcPower.UNKNOWN:
-                device = case.levels.pop(0)
-                options = self.fence_options(case.member, device)
-                if options is None:
-                    _not_known(case, device, "not asked")
-                    continue
-                ask = Ask("agent", self.deadline, agent=device.agent, options={**options, "action": "status"})
-                found.append((ask, partial(_read_bmc, case, device, options)))
-                break
-        return found
-
-
-def _ask(port: Port, asks: Sequence[tuple[Ask, _Reader]]) -> None:
+def _ask(port: Port, asks: Sequence[tuple[Ask, Reader]]) -> None:
     answers = port.ask_all([ask for ask, _ in asks]) if asks else []
     for answer, (_, read) in zip(answers, asks, strict=True):
         read(answer)
@@ -229,13 +188,13 @@ def _ask(port: Port, asks: Sequence[tuple[Ask, _Reader]]) -> None:
 
 def _second_round(
     port: Port,
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     account: tuple[str, str] | None,
     deadline: float,
-    power: _Power,
-    probes: list[tuple[Ask, _Reader]],
+    power: Power,
+    probes: list[tuple[Ask, Reader]],
 ) -> None:
-    asks: list[tuple[Ask, _Reader]] = power.asks() + probes
+    asks: list[tuple[Ask, Reader]] = power.asks() + probes
     for case in cases:
         address, login = case.member.address, case.testimony.login
         if login is LoginAnswer.MASTER:
@@ -247,8 +206,8 @@ def _second_round(
     _ask(port, asks)
 
 
-def _probes(cases: Sequence[_Case], probe: ProbeOf, deadline: float) -> list[tuple[Ask, _Reader]]:
-    found: list[tuple[Ask, _Reader]] = []
+def _probes(cases: Sequence[Case], probe: ProbeOf, deadline: float) -> list[tuple[Ask, Reader]]:
+    found: list[tuple[Ask, Reader]] = []
     for case in cases:
         argv = probe(case.member)
         if argv and case.testimony.login in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY):
@@ -256,7 +215,7 @@ def _probes(cases: Sequence[_Case], probe: ProbeOf, deadline: float) -> list[tup
     return found
 
 
-def _read_probe(case: _Case, answer: Answer) -> None:
+def _read_probe(case: Case, answer: Answer) -> None:
     run = answer.value
     if answer.fault is None and isinstance(run, AgentRun):
         told = probe_told(run)
@@ -267,7 +226,7 @@ def _read_probe(case: _Case, answer: Answer) -> None:
     case.testimony = replace(case.testimony, copy=told)
 
 
-def _read_pool_uuid(case: _Case, answer: Answer) -> None:
+def _read_pool_uuid(case: Case, answer: Answer) -> None:
     value = answer.value
     if answer.fault is None and isinstance(value, Mapping):
         uuids = [r.get("uuid") for r in value.values() if isinstance(r, Mapping)]
@@ -278,7 +237,7 @@ def _read_pool_uuid(case: _Case, answer: Answer) -> None:
     case.testimony = replace(case.testimony, detail=f"accepted the login, but its pool cannot be read: {why}")
 
 
-def _read_local_login(case: _Case, answer: Answer) -> None:
+def _read_local_login(case: Case, answer: Answer) -> None:
     if answer.fault is None and isinstance(answer.value, str) and answer.value:
         case.local = answer.value
         case.testimony = replace(case.testimony, local_login=True)
@@ -289,37 +248,13 @@ def _read_local_login(case: _Case, answer: Answer) -> None:
     )
 
 
-def _read_bmc(case: _Case, device: FenceDevice, options: Mapping[str, str], answer: Answer) -> None:
-    if answer.fault is not None or not isinstance(answer.value, AgentRun):
-        _not_known(case, device, str(answer.fault or "the agent did not run"))
-        return
-    power = power_status(answer.value)
-    # Where the manifest refers to a secret it is one, whatever its option is called.
-    detail = hide(explain(answer.value), [options[name] for name in device.secrets if name in options])
-    if power is BmcPower.UNKNOWN:
-        _not_known(case, device, detail)
-        return
-    detail = "; ".join([*case.silent, _by(case, device, detail)])
-    case.testimony = replace(case.testimony, bmc=power, bmc_detail=detail)
-
-
-def _not_known(case: _Case, device: FenceDevice, why: str) -> None:
-    case.silent.append(_by(case, device, why))
-    case.testimony = replace(case.testimony, bmc_detail="; ".join(case.silent))
-
-
-def _by(case: _Case, device: FenceDevice, said: str) -> str:
-    """With several devices it matters which of them said it."""
-    return f"{device_words(device)}: {said}" if len(case.member.fencing) > 1 else said
-
-
 def _third_round(
     port: Port,
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     deadline: float,
     hang_deadline: float,
     known_lost: Collection[str],
-    power: _Power,
+    power: Power,
 ) -> None:
     local = [c for c in cases if c.local is not None]
     # The gate of emergency mode refuses a database read, so only a member is asked for one.
@@ -330,7 +265,7 @@ def _third_round(
     members = [c for c in slaves if c.member.name not in known_lost]
     asks = [Ask("xapi", deadline, c.member.address, "host.is_in_emergency_mode", (c.local,)) for c in local]
     asks += [Ask("xapi", hang_deadline, c.member.address, "pool.get_all", (c.local,)) for c in members]
-    readers: list[_Reader] = [partial(_read_flag, c) for c in local]
+    readers: list[Reader] = [partial(_read_flag, c) for c in local]
     readers += [partial(_read_reach, c) for c in members]
     _ask(port, [*zip(asks, readers, strict=True), *power.asks()])
     for case in cases:
@@ -342,12 +277,12 @@ def _third_round(
             case.testimony = replace(t, login=LoginAnswer.EMERGENCY, follows=None)
 
 
-def _read_flag(case: _Case, answer: Answer) -> None:
+def _read_flag(case: Case, answer: Answer) -> None:
     flag = answer.value if answer.fault is None and isinstance(answer.value, bool) else None
     case.testimony = replace(case.testimony, is_emergency=flag)
 
 
-def _read_reach(case: _Case, answer: Answer) -> None:
+def _read_reach(case: Case, answer: Answer) -> None:
     case.testimony = replace(case.testimony, reaches_master=_reaches(answer))
 
 
@@ -360,7 +295,7 @@ def _reaches(answer: Answer) -> bool | None:
     return None
 
 
-def _log_out(port: Port, cases: Sequence[_Case]) -> None:
+def _log_out(port: Port, cases: Sequence[Case]) -> None:
     asks = [
         Ask("xapi", LOGOUT_DEADLINE, c.member.address, "session.logout", (c.session,))
         for c in cases
