@@ -193,12 +193,12 @@ class KilledScenario(Scenario):
         if method == ONCE[0]:
             self._sent[method, address] += 1
         elif method in (ONCE[1], BURIAL):
-            name = self._name_of(params[1])
+            name = self.world.name_of(params[1])
             if self._sent[method, name] and method == BURIAL and not self._unburied(params[1]):
                 self._needless.add(f"declares {name} dead again, of which nothing is left")
             self._sent[method, name] += 1
         elif bare in ("VM.start_on", "VM.resume_on", "VM.power_state_reset"):
-            name = self._name_of(params[1])
+            name = self.world.name_of(params[1])
             if hosts := [h for h, found in self.lab.running().items() if any(d.name == name for d in found)]:
                 self._needless.add(f"sends {bare} of {name}, which runs on {' and '.join(hosts)}")
         elif method == "agent:off":
@@ -208,12 +208,12 @@ class KilledScenario(Scenario):
 
     def _busy(self) -> bool:
         """What the run that died had begun goes on: the plan says so, and a person waits for it."""
-        return any(vm["current_operations"] for vm in self._tables("VM")[0].values())
+        return any(vm["current_operations"] for vm in self.world.tables("VM")[0].values())
 
     def _unburied(self, host: str) -> bool:
         """A database has VMs on that host, or it counts as live; or a start there that was cut off may have left locks,
         of which nobody can read whether they are free."""
-        vms, hosts, metrics = (self._tables(cls) for cls in ("VM", "host", "host_metrics"))
+        vms, hosts, metrics = (self.world.tables(cls) for cls in ("VM", "host", "host_metrics"))
         resident = any(
             vm["resident_on"] == host and vm["power_state"] != "Halted" and not vm["is_control_domain"]
             for vm in vms[0].values()
