@@ -95,7 +95,13 @@ def test_a_move_that_nothing_asks_for_is_blamed_and_so_is_one_to_a_forbidden_hos
     assert [v.invariant for v in watch.found] == ["I8", "I5"]
     assert "no hard wish, start or maintenance asks for it" in watch.found[1].text
     watch.wanted = replace(watch.wanted, policy=replace(watch.wanted.policy, rebalance=True, cool_down=60.0))
-    of_migration(watch, db, vm, target, replace(wish, placement=PlacementWish()))
+    wish = replace(wish, placement=PlacementWish())
+    of_migration(watch, db, vm, target, wish)  # the one before left it where it was
+    assert len(watch.found) == 2
+    vm["resident_on"] = next(
+        ref for ref, host in db.tables["host"].items() if ref != vm["resident_on"] and host is not target
+    )
+    of_migration(watch, db, vm, target, wish)
     assert "0 s after its last move" in watch.found[2].text
 
 
