@@ -142,7 +142,7 @@ class Looking:
             log.warning("%s of %s can't be asked: %s", device.agent, member.name, error)
             return None
 
-    def observe(self, *, remember: bool = True) -> Look:
+    def observe(self) -> Look:
         """Survey everybody; where exactly one master of the right pool answers, read the pool and remember it.
 
         What can't be remembered is told (`unkept`) and spoils no look: who looks needs no disk, who acts does.
@@ -163,13 +163,13 @@ class Looking:
                 fault = error
         realms = self._realms(masters, expected) if len(masters) > 1 else {}
         # What a master says whom nobody follows, while its members hang on another, may be of an earlier time.
-        noting, remember = remember, remember and other_master(self.wanted, seen) is None
+        remember = other_master(self.wanted, seen) is None
         pauses = self.folder.memory.pauses(now=now)
         stops = self._stops(last_known, state, seen, remember=remember)
         unsettled = self._unsettled(state, seen, remember=remember)
         failing = self._failing(state, remember=remember)
         buried = self._buried(state, remember=remember)
-        copies = self._copies(last_known, state, seen, remember=noting)
+        copies = self._copies(last_known, state, seen, remember=True)
         moves = self._moves(last_known, state, remember=remember)
         if remember and (held := self.folder.memory.armed()):
             left = still_armed(self.wanted, held, seen, state)

@@ -65,7 +65,7 @@ class Prospect:
 
 def prospect(rec: Reconciler, member: Member) -> Prospect:
     """Look at the pool and say what `fence_off` of this member would mean."""
-    look = rec.observe(remember=False)
+    look = rec.observe()
     known = look.state or look.last_known
     diagnosis = diagnose(rec.wanted, look.survey, look.certificates, now=look.at, known=known, incident=look.incident)
     judged = diagnosis.of(member.name)
@@ -142,7 +142,7 @@ def attest_all(rec: Reconciler, given: Sequence[Attestation], *, by: str) -> lis
     `by` brought the file; the certificates name who says so in it. A uuid that is not the known one is refused: the
     word is about another machine under that name.
     """
-    look = rec.observe(remember=False)
+    look = rec.observe()
     known = look.state or look.last_known
     diagnosis = diagnose(rec.wanted, look.survey, (), now=look.at, known=known, incident=look.incident)
     made: list[tuple[str, Certificate | str]] = []

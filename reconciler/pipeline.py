@@ -266,7 +266,7 @@ class Reconciler(Planning):
         member = self.wanted.member(host)
         if member is None:
             return f"{host} is not declared under spec.members"
-        look = self.observe(remember=False)
+        look = self.observe()
         diagnosis = diagnose(
             self.wanted, look.survey, (), now=look.at, known=look.state or look.last_known, incident=look.incident
         )

@@ -40,7 +40,7 @@ def show(
         with troubles():
             rec = reconciler(one(path), state_dir)
             here = rec.folder.holder()
-            state = rec.observe(remember=False).state
+            state = rec.observe().state
     except Stop as stop:
         fail(stop)
     now = rec.port.now()
@@ -75,7 +75,7 @@ def release(
         with troubles():
             rec = reconciler(one(path), state_dir)
             with rec.folder.lock(run=rec.run, since=rec.port.now()):
-                look = rec.observe(remember=False)
+                look = rec.observe()
                 if look.state is None:
                     raise Stop(
                         Exit.UNAVAILABLE,

@@ -30,7 +30,7 @@ def exported(folder: Path, name: str, release: Release = Release.V24_16) -> Stor
     """A lab with that database, and the manifest that export makes of it."""
     lab = Lab(Seed.from_file(POOLS / f"{name}.json"), release=release)
     story = Story(lab, wanted_of(lab), folder)
-    state = story.reconciler().observe(remember=False).state
+    state = story.reconciler().observe().state
     assert state is not None
     text = export_yaml(
         state,

@@ -142,6 +142,7 @@ def test_the_physical_truth_counts_not_the_recorded_one() -> None:
         (5114152, "a candidate that somebody pointed elsewhere was waited for for ever"),
         (5105136, "a successor in emergency mode, and the plan asked for a proof of its death"),
         (5122123, "a hard shutdown during a migration: the lab let the domain run on unrecorded"),
+        (10509418, "an attestation saw that HA is on, and forgot it; then the master was lost"),
         (10506570, "a migration that did not happen and is sent again is no second move: the watch was wrong"),
         (10005617, "two machines attested one death, the second for less long: the watch was wrong"),
         (1031665, "two machines, one of which can't see whom the other promoted: told in docs/safety.md"),
