@@ -142,6 +142,8 @@ def test_the_physical_truth_counts_not_the_recorded_one() -> None:
         (5114152, "a candidate that somebody pointed elsewhere was waited for for ever"),
         (5105136, "a successor in emergency mode, and the plan asked for a proof of its death"),
         (5122123, "a hard shutdown during a migration: the lab let the domain run on unrecorded"),
+        (10018568, "a line that comes and goes hid a master that another machine made: told in docs/safety.md"),
+        (10021425, "a replaced master was back, alone and cut off, when its successor died: told in docs/safety.md"),
         (10509418, "an attestation saw that HA is on, and forgot it; then the master was lost"),
         (10506570, "a migration that did not happen and is sent again is no second move: the watch was wrong"),
         (10005617, "two machines attested one death, the second for less long: the watch was wrong"),

@@ -316,16 +316,18 @@ class Watch:
         self.promoted.append((self.name, candidate.name))
 
     def _made_unseen(self, host: LabHost) -> bool:
-        """Nobody follows it and it does not answer this machine: no witness that this machine can ask knows of it
-        (docs/safety.md, two machines while there is no master). Either the other machine made it master; or somebody
-        made one beside the pool's, a member tells whom it follows, and this machine's last reading names another."""
+        """Nobody follows it and it did not answer this machine's last look: no witness that this machine can ask knows
+        of it (docs/safety.md, two machines while there is no master). Either the other machine made it master; or it is
+        a master beside the pool's, made by somebody or replaced and back alone, while a member tells that it follows
+        another, and this machine's last reading names another."""
         others = {told for who, told in self.promoted if who != self.name}
         mine = {told for who, told in self.promoted if who == self.name}
-        if host.name in mine or (self.lab.reaches(self.source, host) and not host.hung):
+        if host.name in mine or self._seen(host):
             return False
         telling = [h for h in self.lab.hosts.values() if self.answers(h) and h.role.startswith("slave:")]
         told = any(h.toolstack is not None and not h.toolstack.emergency for h in telling)
-        elsewhere = bool(self.by_hand or others) and told and host.name != self.last_master
+        meant = any(h.role == f"slave:{host.address}" for h in telling)
+        elsewhere = bool(self.by_hand or self.promoted) and told and not meant and host.name != self.last_master
         return host.name in others or elsewhere
 
     def _role_was_seen(self, host: LabHost, looked: int) -> bool:
