@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -38,6 +38,16 @@ HostsArgument = Annotated[
 ]
 
 
+def _probed(
+    path: PathArgument, hosts: HostsArgument, state_dir: StateOption
+) -> tuple[Wanted, tuple[Member, ...], Mapping[str, Sequence[Probe]]]:
+    """What every declared fence device of the hosts says. Raises Stop."""
+    with troubles():
+        wanted = one(path)
+        members = _members(wanted, hosts)
+        return wanted, members, reconciler(wanted, state_dir).fencer.probe(members)
+
+
 def _members(wanted: Wanted, hosts: Sequence[str] | None) -> tuple[Member, ...]:
     """The members named, or all. Raises Stop."""
     found = []
@@ -60,10 +70,7 @@ def status(path: PathArgument, hosts: HostsArgument = None, state_dir: StateOpti
     Exit: 0 every host's power is known, 3 some device or host could not be asked.
     """
     try:
-        with troubles():
-            wanted = one(path)
-            members = _members(wanted, hosts)
-            probes = reconciler(wanted, state_dir).fencer.probe(members)
+        _, members, probes = _probed(path, hosts, state_dir)
     except Stop as stop:
         fail(stop)
     width = max(len(m.name) for m in members)
@@ -85,10 +92,7 @@ def check(path: PathArgument, hosts: HostsArgument = None, state_dir: StateOptio
     Nothing is switched. Exit: 0 a recovery can prove every host dead by itself, 3 it can't for some host.
     """
     try:
-        with troubles():
-            wanted = one(path)
-            members = _members(wanted, hosts)
-            probes = reconciler(wanted, state_dir).fencer.probe(members)
+        wanted, members, probes = _probed(path, hosts, state_dir)
     except Stop as stop:
         fail(stop)
     able = True

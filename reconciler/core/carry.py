@@ -84,7 +84,7 @@ class Carrier:
             "bring a host back, or stop something; then it is started again",
             str(wish.place or ""),
         )
-        draft.kept[:] = [k for k in draft.kept if k.target != thing]
+        draft.unkeep(thing)
         room.vacate(vm, one.host.ref, wish.placement, action.id)
         self._done(index, action.id, beneficiary)
 
@@ -100,7 +100,7 @@ class Carrier:
             follows += self.before.get(self.framed.vms[move.beneficiary].ref, ())
         action = migration(vm, source, target, self._why(move), follows=follows)
         draft.actions.append(action)
-        draft.kept[:] = [k for k in draft.kept if k.target != action.target]
+        draft.unkeep(action.target)
         room.take(vm, target.host.ref, wish.placement)
         room.vacate(vm, source.host.ref, wish.placement, action.id)
         self._last[move.item] = action.id

@@ -28,6 +28,10 @@ class Draft:
         """Say why an object is left alone."""
         self.kept.append(Kept(target, why))
 
+    def unkeep(self, target: Thing) -> None:
+        """Take back what was said of an object that was left alone so far."""
+        self.kept[:] = [k for k in self.kept if k.target != target]
+
     def hold(self, action: Action, why: str, remedy: str) -> None:
         """Withhold an action."""
         self.withheld.append(Withheld(action, why, remedy))

@@ -69,7 +69,7 @@ def _depart(site: Site, one: Stand) -> None:
     draft.actions.extend([disable] if one.host.enabled else [])
     for vm, meant, why in stops:
         draft.actions.append(_stop(vm, meant, one, why, first))
-        draft.kept[:] = [k for k in draft.kept if k.target != draft.actions[-1].target]
+        draft.unkeep(draft.actions[-1].target)
         room.vacate(vm, one.host.ref, meant.placement, draft.actions[-1].id)
     before = {vm.ref: first for vm in way.framed.vms}
     Departure(way.framed, Solution(way.answer), site, before).all_leave(one)

@@ -50,6 +50,20 @@ def _pool(wanted: Wanted, known: PoolState | None) -> Thing:
     return Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else ""))
 
 
+def recovery(
+    wanted: Wanted, known: PoolState | None, candidate: Member, after: Action, why: str, before: str
+) -> Action:
+    """The others are brought behind the candidate, once it was promoted."""
+    return Action(
+        Verb.RECOVER_MEMBERS,
+        _pool(wanted, known),
+        why,
+        before=before,
+        after=f"every member that answers follows {candidate.name} and is enabled",
+        follows=(after.id,),
+    )
+
+
 def plan_regain(
     wanted: Wanted,
     survey: Survey,
@@ -117,14 +131,8 @@ def plan_regain(
     if why:
         draft.hold(promote, why, remedy)
         return Regain(draft, candidate, lost)
-    recover = Action(
-        Verb.RECOVER_MEMBERS,
-        _pool(wanted, known),
-        f"the other members still follow {lost.name}; {candidate.name} can't finish its start until they follow it",
-        before=f"members follow {lost.name}",
-        after=f"every member that answers follows {candidate.name} and is enabled",
-        follows=(promote.id,),
-    )
+    why = f"the other members still follow {lost.name}; {candidate.name} can't finish its start until they follow it"
+    recover = recovery(wanted, known, candidate, promote, why, f"members follow {lost.name}")
     certificate, voided = judged.certificate, judged.voided
     if judged.verdict is Verdict.DEAD and certificate is not None:
         draft.actions.extend((promote, recover))
@@ -249,14 +257,8 @@ def _observe(
     if candidate_vanished(incident, survey):
         _replace_candidate(wanted, survey, diagnosis, known, candidate, await_master, draft)
         return Regain(draft)
-    recover = Action(
-        Verb.RECOVER_MEMBERS,
-        _pool(wanted, known),
-        f"the other members must follow {candidate.name}",
-        before=f"members follow {incident.lost_master}",
-        after=f"every member that answers follows {candidate.name} and is enabled",
-        follows=(await_master.id,),
-    )
+    why = f"the other members must follow {candidate.name}"
+    recover = recovery(wanted, known, candidate, await_master, why, f"members follow {incident.lost_master}")
     draft.actions.extend((await_master, recover))
     return Regain(draft, candidate, lost)
 

@@ -156,7 +156,7 @@ class Homecoming(Carrier):
 
 def _not_home(site: Site, vm: Vm, why: str) -> None:
     thing, source = Thing("vm", vm.name, vm.uuid), site.stands.by_ref[vm.resident_on or ""]
-    site.draft.kept[:] = [k for k in site.draft.kept if k.target != thing]
+    site.draft.unkeep(thing)
     site.draft.keep(thing, f"runs on {source.thing.name} and can't be brought home: {why}")
 
 

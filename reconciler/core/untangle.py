@@ -18,8 +18,8 @@ from reconciler.core.evidence import Diagnosis, Incident, LoginAnswer, Survey, V
 from reconciler.core.judge import uuid_of
 from reconciler.core.masterless import role_files
 from reconciler.core.model import PoolState
-from reconciler.core.plan import Action, Thing, Verb
-from reconciler.core.regain import Regain, host_thing
+from reconciler.core.plan import Action, Verb
+from reconciler.core.regain import Regain, host_thing, recovery
 from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
 from reconciler.core.succession import Succession, option_of, succession, too_many
 from reconciler.core.ties import End, roots
@@ -96,14 +96,8 @@ def plan_tangle(
     if why:
         draft.hold(promote, why, remedy)
         return Regain(draft, candidate, last if last.name in dead else None)
-    recover = Action(
-        Verb.RECOVER_MEMBERS,
-        Thing("pool", wanted.name, wanted.uuid or (known.pool.uuid if known else "")),
-        f"the others still follow one another; {candidate.name} can't finish its start until they follow it",
-        before="members follow one another",
-        after=f"every member that answers follows {candidate.name} and is enabled",
-        follows=(promote.id,),
-    )
+    why = f"the others still follow one another; {candidate.name} can't finish its start until they follow it"
+    recover = recovery(wanted, known, candidate, promote, why, "members follow one another")
     draft.actions += [promote, recover]
     return Regain(draft, candidate, last if last.name in dead else None)
 

@@ -287,6 +287,16 @@ def unknown(action: Action, why: str, remedy: str = "") -> Done:
     return Done(action, Result.UNKNOWN, why, remedy)
 
 
+def vm_now(bench: Bench, action: Action) -> tuple[str, dict[str, Json]] | Done:
+    """(ref, record) of the VM that an action is about, read now; refused where it is gone."""
+    try:
+        return bench.desk().record("VM", action.target.uuid)
+    except XapiFailure as failure:
+        if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
+            return refused(action, f"{action.target.name} is gone from the pool", "plan again")
+        raise
+
+
 def host_now(bench: Bench, action: Action, host: Thing) -> tuple[str, dict[str, Json], bool] | Done:
     """(ref, record, whether the master counts it as live) of a host, read now; refused where it is gone."""
     desk = bench.desk()

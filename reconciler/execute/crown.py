@@ -92,12 +92,8 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
     lost = _lost_master(bench, action)
     if lost is None:
         return refused(action, "the plan does not name the lost master whose death it rests on", "plan again")
-    bench.say(action, "asking every member again")
-    bench.last_survey = survey = bench.survey()
-    sent = bench.store.incident()
-    now = bench.port.now()
-    diagnosis = diagnose(bench.wanted, survey, bench.store.certificates(), now=now, incident=sent)
-    if sent is not None and not promotion_is_void(sent, survey, diagnosis.members, now):
+    survey, diagnosis, sent = asked_again(bench, action)
+    if sent is not None:
         if sent.candidate != candidate.name:
             return refused(
                 action,
@@ -124,6 +120,19 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
         return transition(bench, action, candidate, (lost.name, lost.address), local)
     finally:
         local.close()
+
+
+def asked_again(bench: Bench, action: Action) -> tuple[Survey, Diagnosis, Incident | None]:
+    """What every member says now, what that adds up to, and the promotion that was sent and may yet take effect: that
+    one is only watched (I3)."""
+    bench.say(action, "asking every member again")
+    bench.last_survey = survey = bench.survey()
+    sent = bench.store.incident()
+    now = bench.port.now()
+    diagnosis = diagnose(bench.wanted, survey, bench.store.certificates(), now=now, incident=sent)
+    if sent is not None and promotion_is_void(sent, survey, diagnosis.members, now):
+        sent = None
+    return survey, diagnosis, sent
 
 
 def kills_more(

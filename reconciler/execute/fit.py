@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.core.plan import Action, Done, Verb
 from reconciler.core.port import Json, TaskResult, XapiFailure
 from reconciler.core.words import names
-from reconciler.execute.bench import Bench, Wait, already, barred, failed, host_now, refused
+from reconciler.execute.bench import Bench, Wait, already, barred, failed, host_now, refused, vm_now
 from reconciler.execute.desk import NULL
 from reconciler.execute.faults import Explained, Turn
 from reconciler.execute.moving import astray, options, source_trouble
@@ -41,12 +41,10 @@ def ready_now(
     while True:
         if doubt := prover.doubt(action):
             return refused(action, doubt.why, doubt.remedy)
-        try:
-            ref, vm = bench.desk().record("VM", action.target.uuid)
-        except XapiFailure as failure:
-            if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
-                return refused(action, f"{action.target.name} is gone from the pool", "plan again")
-            raise
+        found = vm_now(bench, action)
+        if isinstance(found, Done):
+            return found
+        ref, vm = found
         busy = sorted({str(op) for op in dict(vm.get("current_operations") or {}).values()})
         if not busy:
             break

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from reconciler.core.draft import apply_command
-from reconciler.core.plan import Action
+from reconciler.core.plan import Action, Done
 from reconciler.core.port import Answer, Ask, FaultKind, Json, TransportFault, XapiFailure
 from reconciler.core.wanted import Ready
-from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused
+from reconciler.execute.bench import Bench, Steps, Wait, already, done, failed, refused, vm_now
 from reconciler.execute.desk import NULL
 
 POLL = 5.0
@@ -30,12 +30,10 @@ def await_ready(bench: Bench, action: Action) -> Steps:
     until: float | None = None
     told = ""
     while True:
-        try:
-            _, vm = bench.desk().record("VM", action.target.uuid)
-        except XapiFailure as failure:
-            if failure.code in ("UUID_INVALID", "HANDLE_INVALID"):
-                return refused(action, f"{action.target.name} is gone from the pool", "plan again")
-            raise
+        found = vm_now(bench, action)
+        if isinstance(found, Done):
+            return found
+        _, vm = found
         if (state := str(vm.get("power_state"))) != "Running":
             return failed(action, f"it is {state}", f"see why, then: {apply_command(bench.wanted)}")
         if until is None:

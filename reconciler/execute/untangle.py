@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import LoginAnswer, Situation, Survey
-from reconciler.core.masterless import promotion_is_void
 from reconciler.core.plan import Action, Done
 from reconciler.core.ties import End, roots, ties_of
 from reconciler.core.untangle import unflagged
 from reconciler.core.wanted import Member
 from reconciler.core.words import names
 from reconciler.execute.bench import Bench, refused
-from reconciler.execute.crown import kills_more, local_session, taken, transition
+from reconciler.execute.crown import asked_again, kills_more, local_session, taken, transition
 from reconciler.execute.proof import Prover
 from reconciler.execute.watching import watch
 
@@ -24,12 +22,8 @@ def promote(bench: Bench, prover: Prover, action: Action) -> Done:
     candidate = bench.member_of(action.target)
     if candidate is None:
         return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
-    bench.say(action, "asking every member again")
-    bench.last_survey = survey = bench.survey()
-    sent = bench.store.incident()
-    now = bench.port.now()
-    diagnosis = diagnose(bench.wanted, survey, bench.store.certificates(), now=now, incident=sent)
-    if sent is not None and not promotion_is_void(sent, survey, diagnosis.members, now):
+    survey, diagnosis, sent = asked_again(bench, action)
+    if sent is not None:
         return watch(bench, action, bench.wanted.member(sent.candidate) or candidate, sent, sure=False)
     if why := _unfit(action, candidate, survey, bench):
         return refused(action, why, "plan again")

@@ -225,13 +225,7 @@ class PoolFolder:
     def incident(self) -> Incident | None:
         """The promotion that was sent and is not yet confirmed, None when there is none. A file that can't be believed
         is an error and never None: None would allow a second promotion."""
-        content = read_json(self._incident_path, FORMAT_VERSION)
-        if content is None:
-            return None
-        try:
-            return incident_from_json(content.get("incident"))
-        except BadRecord as error:
-            raise damaged(self._incident_path, str(error)) from None
+        return _sent(self._incident_path, "incident")
 
     def clear_incident(self) -> None:
         """Forget it: one master is confirmed, or it surely was not sent. Fine when there is none."""
@@ -258,13 +252,7 @@ class PoolFolder:
 
     def handover(self) -> Incident | None:
         """The hand-over that was sent and whose end no run has seen, None when there is none. Raises StateError."""
-        content = read_json(self._handover_path, FORMAT_VERSION)
-        if content is None:
-            return None
-        try:
-            return incident_from_json(content.get("handover"))
-        except BadRecord as error:
-            raise damaged(self._handover_path, str(error)) from None
+        return _sent(self._handover_path, "handover")
 
     def clear_handover(self) -> None:
         """Forget it: it is known what came of it. Fine when there is none."""
@@ -326,6 +314,17 @@ class PoolFolder:
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
                 give_to_owner_of(self.path, path)
+
+
+def _sent(path: Path, name: str) -> Incident | None:
+    """What was sent and is not settled yet, None without such a file. Raises StateError when it is damaged."""
+    content = read_json(path, FORMAT_VERSION)
+    if content is None:
+        return None
+    try:
+        return incident_from_json(content.get(name))
+    except BadRecord as error:
+        raise damaged(path, str(error)) from None
 
 
 def _certificates(path: Path, content: Mapping[str, Any]) -> list[Certificate]:

@@ -112,10 +112,7 @@ class Memory:
 
     def keep_stops(self, stops: Sequence[Stopped]) -> None:
         """These and no others; nothing is written where nothing changed."""
-        if tuple(stops) == self.stops():
-            return
-        with self._shelf.content() as content:
-            content["stops"] = [asdict(s) for s in stops]
+        self._shelf.keep("stops", Stopped, stops)
 
     # --- what fails -----------------------------------------------------------------------------------------------
 
@@ -125,10 +122,7 @@ class Memory:
 
     def keep_failing(self, failing: Sequence[Failing]) -> None:
         """These and no others; nothing is written where nothing changed."""
-        if tuple(failing) == self.failing():
-            return
-        with self._shelf.content() as content:
-            content["failing"] = [asdict(f) for f in failing]
+        self._shelf.keep("failing", Failing, failing)
 
     def unpark(self, vm: str | None) -> tuple[Failing, ...]:
         """Forget what failed of a VM (by name or uuid), or of all: what was forgotten."""
@@ -148,10 +142,7 @@ class Memory:
 
     def keep_moves(self, moves: Sequence[Moved]) -> None:
         """These and no others; nothing is written where nothing changed."""
-        if tuple(moves) == self.moves():
-            return
-        with self._shelf.content() as content:
-            content["moves"] = [asdict(m) for m in moves]
+        self._shelf.keep("moves", Moved, moves)
 
     # --- drills ---------------------------------------------------------------------------------------------------
 
@@ -161,10 +152,7 @@ class Memory:
 
     def keep_findings(self, findings: Sequence[Finding]) -> None:
         """These and no others; nothing is written where nothing changed."""
-        if tuple(findings) == self.findings():
-            return
-        with self._shelf.content() as content:
-            content["findings"] = [asdict(f) for f in findings]
+        self._shelf.keep("findings", Finding, findings)
 
     # --- starts whose end nobody saw ------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,13 @@ class Shelf:
     def read(self, name: str, kind: type[T]) -> tuple[T, ...]:
         """The records of one list."""
         return tuple(self.listed(read_json(self._path, FORMAT_VERSION) or {}, name, kind))
+
+    def keep(self, name: str, kind: type[T], records: Sequence[T]) -> None:
+        """These records of one list and no others; nothing is written where nothing changed."""
+        if tuple(records) == self.read(name, kind):
+            return
+        with self.content() as content:
+            content[name] = [asdict(r) for r in records]  # type: ignore[call-overload]
 
     def listed(self, content: Mapping[str, Any], name: str, kind: type[T]) -> list[T]:
         """The same, of what was read."""

@@ -130,7 +130,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I6", "reconciler/execute/bench.py", "if name in self.struck or len(self.struck) < limit:", "if True:"),
     # --- fence and promote ------------------------------------------------------------------------------------------
     off("I1", CROWN, "if seen.answer in ANSWERING"),
-    off("I3", CROWN, "if sent is not None and not promotion_is_void(sent, survey, diagnosis.members, now)"),
+    off("I3", CROWN, "if sent is not None", then="\n        if sent.candidate"),
     off("I3", CROWN, "if sent.candidate != candidate.name"),
     off("I2", CROWN, "if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis)"),
     off("I2", CROWN, "if why_not := taken(bench, survey, candidate, lost.address)"),
