@@ -109,7 +109,7 @@ class Outside:
             try:
                 return self.run_agent(ask.agent, ask.options, deadline=ask.deadline)
             except (OSError, ValueError) as error:
-                text = f"fence agent {ask.agent}: cannot be run: {error}"
+                text = str(error) if isinstance(error, FileNotFoundError | ValueError) else f"{ask.agent}: {error}"
                 raise TransportFault(FaultKind.PROTOCOL, text, sent=False) from None
         if ask.kind == "probe":
             try:

@@ -89,7 +89,7 @@ def troubles() -> Iterator[None]:
         raise Trouble(
             TroubleKind.BUSY,
             f"{busy}; nothing was done",
-            "wait for it to end; if that run is dead: xenrec lock release MANIFEST",
+            f"wait for it to end; if that run is dead: xenrec lock release {busy.argument}",
         ) from None
     except (MasterLost, LostReply) as lost:
         raise Trouble(TroubleKind.UNAVAILABLE, str(lost)) from None

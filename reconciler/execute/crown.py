@@ -69,7 +69,7 @@ def fence(bench: Bench, prover: Prover, action: Action) -> Done:
     )
     if not isinstance(outcome, Certificate):
         bench.reply(action, "fence-off", f"no certificate: {outcome.why}")
-        return failed(action, outcome.why, outcome.remedy)
+        return failed(action, outcome.why, outcome.remedy.replace("MANIFEST", bench.wanted.argument))
     try:
         bench.store.add_certificate(outcome)
     except OSError as error:

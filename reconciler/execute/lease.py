@@ -35,6 +35,8 @@ class LeaseBusy(LeaseLost):
         super().__init__(f"another run is working on this pool: {holder}")
         self.holder = holder
         self.since = holder.since
+        self.argument = "MANIFEST"
+        """What names the manifest on a command line; who knows it says it here."""
 
 
 class PoolLease:

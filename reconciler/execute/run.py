@@ -120,7 +120,8 @@ class Executor:
             self.stopped = self.stopped or self.restarted
             self._abandon(waiting)
             bench.note("stage-end", stage=stage.name, stopped=self.stopped)
-        except LeaseBusy:
+        except LeaseBusy as busy:
+            busy.argument = bench.wanted.argument
             raise
         except CannotRecord as error:
             self.stopped = self.stopped or str(error)
