@@ -22,6 +22,8 @@ from reconciler.core.model import PoolState
 from reconciler.core.wanted import Member, MemberState, Wanted
 from reconciler.core.words import address_host, count, names, utc
 
+RECENTLY = 86_400.0
+"""Seconds for which it is told that a proof of death has ended."""
 LIFE = {
     LoginAnswer.REFUSED: "its host answers but its toolstack does not (connection refused)",
     LoginAnswer.UNTRUSTED: "something answers with a certificate that the manifest does not trust",
@@ -98,7 +100,18 @@ def judge_member(
         return Judged(member.name, member.address, Verdict.DEAD, words, certificate=certificate)
     if member.state is MemberState.MAINTENANCE:
         return Judged(member.name, member.address, Verdict.PLANNED_DOWN, "no answer, as its maintenance lets expect")
+    power += _ended(member, certificates, now)
     return Judged(member.name, member.address, Verdict.UNREACHABLE, f"{unheard}; {power}")
+
+
+def _ended(member: Member, certificates: Iterable[Certificate], now: float) -> str:
+    """That there was a proof until a while ago, for who gave it may think that it still holds; "" if there was none."""
+    mine = [c for c in certificates if c.host == member.name and c.address == member.address]
+    over = [c for c in mine if now - RECENTLY < c.expires_at <= now]
+    if not over:
+        return ""
+    last = max(over, key=lambda c: c.expires_at)
+    return f"; the proof that it is dead ({last.kind} by {last.by}) ended at {utc(last.expires_at)}"
 
 
 def told_by_others(wanted: Wanted, survey: Survey, t: Testimony, known: PoolState | None) -> str:
