@@ -27,6 +27,7 @@ from reconciler.cli.common import (
     say,
     screen,
     stop_words,
+    tell,
     troubles,
     wanted_of,
     yielding,
@@ -129,7 +130,7 @@ def apply(
                         )
                     )
         except Stop as stop:
-            note(stop_words(stop))
+            tell(stop_words(stop), err=True)
             codes.append(stop.code)
     if len(found) > 1:
         summary([(one.name or one.source) for one in found], codes)

@@ -16,10 +16,10 @@ from reconciler.cli.common import (
     StateOption,
     Stop,
     fail,
-    note,
     one,
     reconciler,
     say,
+    tell,
     troubles,
 )
 from reconciler.cli.exits import Exit
@@ -48,7 +48,9 @@ def attest(
     lifetime: Annotated[str, typer.Option("--for", help="How long your word holds: 30m, 2h (at most 12h).")] = "30m",
     file: Annotated[
         Path | None,
-        typer.Option("--from", help="For automation: a YAML or JSON file with host, dead: true, by, reason, until."),
+        typer.Option(
+            "--from", help="For automation: a YAML or JSON file with host, dead: true, by, reason, until; - is stdin."
+        ),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the certificates: held, expired and void.")] = False,
     revoke: Annotated[bool, typer.Option("--revoke", help="Take your word about HOST back.")] = False,
@@ -97,7 +99,7 @@ def attest(
                 raise Stop(Exit.ERROR, f"not recorded: {made}", f"xenrec status {path}")
     except Stop as stop:
         fail(stop)
-    say(f"{host} is attested dead by {made.by} until {utc(made.expires_at)}. Next: xenrec plan {path}")
+    tell(f"{host} is attested dead by {made.by} until {utc(made.expires_at)}. Next: xenrec plan {path}")
 
 
 def _from(rec: Reconciler, file: Path, path: str) -> None:
@@ -106,9 +108,9 @@ def _from(rec: Reconciler, file: Path, path: str) -> None:
     for host, made in people.attest_all(rec, given, by=operator()):
         if isinstance(made, str):
             refused.append(host)
-            note(f"{clean(host)}: not recorded: {clean(made)}")
+            tell(f"{clean(host)}: not recorded: {clean(made)}", err=True)
         else:
-            say(f"{clean(host)} is attested dead by {clean(made.by)} until {utc(made.expires_at)}")
+            tell(f"{clean(host)} is attested dead by {clean(made.by)} until {utc(made.expires_at)}")
     if refused:
         raise Stop(Exit.ERROR, f"{len(refused)} of {len(given)} not recorded", f"xenrec status {path}")
     say(f"Next: xenrec plan {path}")
@@ -118,14 +120,14 @@ def _list(rec: Reconciler, host: str | None) -> None:
     """Held first, then expired, then void with the reason; each group with the latest last."""
     now = rec.port.now()
     shown = 0
-    held = sorted(rec.folder.certificates(), key=lambda c: now < c.expires_at, reverse=True)
+    held = sorted(rec.folder.certificates(), key=lambda c: (now >= c.expires_at, c.issued_at))
     rows = [(c, "" if now < c.expires_at else " (expired)") for c in held]
     rows += [(c, f" (void: {why})") for c, why in rec.folder.voided()]
     for certificate, state in rows:
         if host not in (None, certificate.host, certificate.host_uuid):
             continue
         shown += 1
-        say(
+        tell(
             clean(
                 f"{certificate.host}: {certificate.kind} by {certificate.by} at {utc(certificate.issued_at)} until "
                 f"{utc(certificate.expires_at)}{state}: {certificate.reason}"

@@ -20,6 +20,7 @@ from reconciler.core.plan import Plan, Status
 from reconciler.core.wanted import Wanted
 from reconciler.pipeline import Progress, Reconciler
 from reconciler.rooms import Loaded, Trouble, TroubleKind
+from reconciler.views.layout import folded
 from reconciler.views.saved_plan import SavedPlanError
 
 PathArgument = Annotated[
@@ -82,6 +83,18 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """Progress and trouble, to stderr; never in the way of a result."""
     typer.echo(text.rstrip("\n"), err=True)
+
+
+def columns(*, err: bool = False) -> int | None:
+    """How wide the terminal is that this is written to; None for a pipe or a file."""
+    return shutil.get_terminal_size((80, 24)).columns if (sys.stderr if err else sys.stdout).isatty() else None
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """One line, or several: folded on a terminal, and whole in a pipe, where programs read lines."""
+    width = columns(err=err)
+    say_to = note if err else say
+    say_to(text if width is None else folded(text, width=min(width, 120)))
 
 
 def load(
@@ -168,7 +181,7 @@ def stop_words(stop: Stop) -> str:
 
 def fail(stop: Stop) -> NoReturn:
     """End the command."""
-    note(stop_words(stop))
+    tell(stop_words(stop), err=True)
     raise typer.Exit(stop.code)
 
 

@@ -18,6 +18,7 @@ from reconciler.cli.common import (
     reconciler,
     say,
     screen,
+    tell,
     troubles,
 )
 from reconciler.cli.exits import Exit
@@ -80,7 +81,7 @@ def status(path: PathArgument, hosts: HostsArgument = None, state_dir: StateOpti
         for probe in probes[member.name]:
             trouble = probe.trouble or (probe.said if probe.power is BmcPower.UNKNOWN else "")
             told = f": {clean(trouble)}" if trouble else ""
-            say(f"{clean(member.name):{width}}  {probe.power!s:7}  {clean(probe.device)}{told}")
+            tell(f"{clean(member.name):{width}}  {probe.power!s:7}  {clean(probe.device)}{told}")
     known = all(any(p.power is not BmcPower.UNKNOWN for p in probes[m.name]) for m in members)
     raise typer.Exit(Exit.DONE if known else Exit.PARTIAL)
 
@@ -99,9 +100,9 @@ def check(path: PathArgument, hosts: HostsArgument = None, state_dir: StateOptio
     for member in members:
         for probe in probes[member.name]:
             for line in _faults(probe):
-                say(f"{clean(member.name)}: {clean(line)}")
+                tell(f"{clean(member.name)}: {clean(line)}")
         words, fit = verdict(wanted, member, probes[member.name])
-        say(f"{clean(member.name)}: {clean(words)}")
+        tell(f"{clean(member.name)}: {clean(words)}")
         able = able and fit
     raise typer.Exit(Exit.DONE if able else Exit.PARTIAL)
 
@@ -176,7 +177,7 @@ def off(
             with rec.folder.lock(run=rec.run, since=rec.port.now()):
                 found = prospect(rec, member)
                 for line in (f"{host}: {found.judged.why}", *found.warnings):
-                    note(clean(line))
+                    tell(clean(line), err=True)
                 if found.lives and not alive:
                     raise Stop(
                         Exit.ERROR,
@@ -192,7 +193,7 @@ def off(
                 raise Stop(Exit.ERROR, clean(made.why), made.remedy.replace("MANIFEST", path))
     except Stop as stop:
         fail(stop)
-    say(
+    tell(
         f"{host} is off: {clean(made.by)} switched it off and a later status says off. "
         f"Certified until {utc(made.expires_at)}. Next: xenrec plan {path}"
     )
@@ -200,8 +201,9 @@ def off(
 
 def _ask(host: str, found: Prospect) -> None:
     lives = "It answers: whatever runs on it stops at once. " if found.lives else ""
+    tell(f"{lives}{host} loses power and stays off.", err=True)
     typed = typer.prompt(
-        f"{lives}{host} loses power and stays off. Type the host's name to switch it off",
+        "Type the host's name to switch it off",
         err=True,
         default="",
         show_default=False,

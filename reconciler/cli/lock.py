@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli.common import PathArgument, StateOption, Stop, fail, note, one, reconciler, say, screen, troubles
+from reconciler.cli.common import (
+    PathArgument,
+    StateOption,
+    Stop,
+    fail,
+    one,
+    reconciler,
+    say,
+    screen,
+    tell,
+    troubles,
+)
 from reconciler.cli.exits import Exit
 from reconciler.core.lease import Lease, leases
 from reconciler.core.model import PoolState
@@ -49,15 +60,15 @@ def show(
     if form is LockFormat.JSON:
         say(json.dumps(_json(rec, here, held if state else None, now), indent=2))
     else:
-        say(f"this machine: {_here(here)}")
+        tell(f"this machine: {_here(here)}")
         if state is None:
             say("the pool: no master answers that could be asked for the lease")
         elif not held:
             say("the pool: free")
         for lease in held:
-            say(f"the pool: {lease}{'' if lease in live else ' (expired: whoever comes takes it over)'}")
+            tell(f"the pool: {lease}{'' if lease in live else ' (expired: whoever comes takes it over)'}")
             if lease in live:
-                say(f"  if that run is dead and nobody may wait: xenrec lock release {path}")
+                tell(f"  if that run is dead and nobody may wait: xenrec lock release {path}")
     raise typer.Exit(Exit.BUSY if here or live else Exit.UNAVAILABLE if state is None else Exit.DONE)
 
 
@@ -84,7 +95,7 @@ def release(
                     )
                 held = _held(look.state)
                 for lease in held:
-                    note(f"held by {lease}")
+                    tell(f"held by {lease}", err=True)
                 if held and not yes:
                     _confirm(path)
                 gone = rec.drop_leases()

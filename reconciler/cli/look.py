@@ -22,6 +22,7 @@ from reconciler.cli.common import (
     reconciler,
     say,
     screen,
+    tell,
     troubles,
 )
 from reconciler.cli.exits import Exit
@@ -140,7 +141,7 @@ def export(
     if out is None:
         say(text)
     else:
-        say(f"{out}: {len(state.hosts)} members, {len(state.guests)} VMs. Next: xenrec plan {out}")
+        tell(f"{out}: {len(state.hosts)} members, {len(state.guests)} VMs. Next: xenrec plan {out}")
 
 
 def _write(out: Path, text: str) -> None:

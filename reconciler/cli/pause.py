@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated
 
 import typer
 
 from reconciler import people
-from reconciler.cli.common import PathArgument, StateOption, Stop, fail, one, reconciler, say, troubles
+from reconciler.cli.common import PathArgument, StateOption, Stop, fail, one, reconciler, say, tell, troubles
 from reconciler.cli.exits import Exit
 from reconciler.core.parked import parked
 from reconciler.pipeline import Reconciler
@@ -47,17 +48,21 @@ def pause(
             if clear:
                 gone = people.unpause(rec, by=operator(), vm=vm, everything=everything)
                 for held in gone:
-                    say(f"ended: {clean(str(held))}")
+                    tell(f"ended: {clean(str(held))}")
                 if not gone:
                     say("there was no such pause")
                 return
             if everything:
                 raise Stop(Exit.USAGE, "--all goes with --clear", f"xenrec pause {path} --clear --all")
             if not reason.strip():
-                raise Stop(Exit.USAGE, "say why", f"xenrec pause {path} --for 2h --reason 'storage work'")
+                about = f" --vm {shlex.quote(vm)}" if vm is not None else ""
+                raise Stop(Exit.USAGE, "say why", f"xenrec pause {path}{about} --for 2h --reason 'storage work'")
             made = people.pause(rec, by=operator(), reason=reason.strip(), until=_end(rec, until, lasting), vm=vm)
             if isinstance(made, str):
-                raise Stop(Exit.USAGE, made, f"xenrec pause {path} --for 2h --reason '...'")
+                look = f"xenrec why {path} {shlex.quote(f'vm/{vm}')}"
+                about = f" --vm {shlex.quote(vm)}" if vm is not None else ""
+                again = f"xenrec pause {path}{about} --for 2h --reason {shlex.quote(reason.strip())}"
+                raise Stop(Exit.USAGE, made, look if made.startswith("the pool has no VM") else again)
     except Stop as stop:
         fail(stop)
     say(f"{'the pool' if made.vm is None else f'VM {clean(made.vm)}'} is left alone until {utc(made.until)}")
@@ -81,7 +86,7 @@ def _end(rec: Reconciler, until: str | None, lasting: str | None) -> float:
 def _list(rec: Reconciler) -> None:
     held = rec.folder.memory.pauses(now=rec.port.now())
     for one_pause in held:
-        say(clean(str(one_pause)))
+        tell(clean(str(one_pause)))
     if not held:
         say("nothing is paused")
 
@@ -117,6 +122,6 @@ def unpark(
     resting = parked(known, wanted)
     for failing in chosen:
         mark = "parked: " if failing in resting else ""
-        say(f"{'' if listing else 'forgotten: '}{mark}{clean(failing.name)}: {clean(failing.words)}")
+        tell(f"{'' if listing else 'forgotten: '}{mark}{clean(failing.name)}: {clean(failing.words)}")
     if not chosen:
         say("nothing failed in the last runs")

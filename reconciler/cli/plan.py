@@ -29,6 +29,7 @@ from reconciler.cli.common import (
     say,
     screen,
     stop_words,
+    tell,
     troubles,
     wanted_of,
     yielding,
@@ -122,7 +123,10 @@ def validate(
         )
     else:
         for problem in problems:
-            say(github_annotation(problem) if form is ProblemFormat.GITHUB else str(problem))
+            if form is ProblemFormat.GITHUB:
+                say(github_annotation(problem))
+            else:
+                tell(str(problem))
         for one in found:
             if one.wanted is not None:
                 say(
@@ -130,7 +134,7 @@ def validate(
                     f"{len(one.wanted.vms)} VM entries"
                 )
                 for place, text in one.wanted.notes:
-                    say(f"{place}: note: {text}" if place else f"note: {text}")
+                    tell(f"{place}: note: {text}" if place else f"note: {text}")
     if any(p.severity is Severity.ERROR for p in problems) or any(one.wanted is None for one in found):
         raise typer.Exit(Exit.INVALID)
 
@@ -221,7 +225,7 @@ def plan(
                 say(show_plan(made, form, wanted=wanted, state=state, drilled=drilled, verbose=verbose))
             codes.append(plan_code(made, detailed=detailed))
         except Stop as stop:
-            note(stop_words(stop))
+            tell(stop_words(stop), err=True)
             codes.append(stop.code)
     if len(found) > 1:
         summary([(one.name or one.source) for one in found], codes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -62,13 +64,13 @@ class _Entry(BaseModel):
 
 
 def load_attestations(path: Path, wanted: Wanted, *, now: float) -> tuple[Attestation, ...]:
-    """Every attestation of a YAML or JSON file: one block, or a list of blocks. `now` in UTC seconds.
+    """Every attestation of a YAML or JSON file (- is standard input): a block, or a list. `now` in UTC seconds.
 
     Raises ManifestError with every problem, each with its place; then none of them may be recorded.
     """
     place = Place(str(path), 1, 1)
     try:
-        with path.open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         why = (error.strerror or "it can't be read").lower()

@@ -149,9 +149,24 @@ class Page:
             return
         if first == "next:":
             self._lines.append(Text.assemble(" " * indent, (first, "bold")))
-        # A command that is too long for any line starts as far left as it must, and is never broken.
-        room = max(self.width - self.measure(command), 0)
-        self._lines.append(Text.assemble(" " * min(indent + 6, room), styled))
+        self._command(styled, indent + 6)
+
+    def told(self, text: str, *, hang: int = 4) -> None:
+        """One line as a program prints it; a command at its end stays in one piece, on a line of its own where it
+        must."""
+        indent = len(text) - len(text.lstrip())
+        first, command = split_command(text)
+        if not command or indent + self.measure(text.strip()) <= self.width:
+            self.line(text.strip(), indent=indent, hang=indent + hang)
+            return
+        if first:
+            self.line(first.strip(), indent=indent, hang=indent + hang)
+        self._command(Text(self._safe(command)), indent + hang)
+
+    def _command(self, command: Text, indent: int) -> None:
+        """A command that is too long for any line starts as far left as it must, and is never broken."""
+        room = max(self.width - cell_len(command.plain), 0)
+        self._lines.append(Text.assemble(" " * min(indent, room), command))
 
     def render(self) -> str:
         """The whole page, each line ended by a newline, no trailing blanks."""
@@ -178,3 +193,14 @@ class Page:
         for line in self._lines:
             console.print(line, soft_wrap=True)
         return out.getvalue()
+
+
+def folded(text: str, *, width: int, ascii: bool = False) -> str:
+    """Lines as a program prints them, for a terminal: broken at blanks, `width` cells wide at most but for commands."""
+    page = Page(width=width, ascii=ascii, color=False)
+    for line in text.split("\n"):
+        if line.strip():
+            page.told(line)
+        else:
+            page.blank()
+    return page.render()

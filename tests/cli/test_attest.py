@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from pathlib import Path
 
 import pytest
 
+from reconciler import rooms
+from reconciler.cli import common
+from reconciler.manifest.attestations import load_attestations
+from reconciler.manifest.problems import ManifestError
 from tests.cli.desk import Desk, at_desk  # noqa: F401 - the fixture
 
 SOON = "2026-11-22T04:00:00Z"
@@ -90,6 +96,40 @@ def test_a_file_about_another_machine_of_that_name_is_refused(desk: Desk) -> Non
     assert "the file is about the host 11111111-2222-4333-8444-555555555555, and xen02 is " in shown.text
     given(desk, entry(uuid=desk.lab.hosts["xen02"].uuid))
     assert desk("xenrec attest m.yaml --from dead.yaml").code == 0
+
+
+def test_on_a_terminal_lines_are_folded_and_commands_are_not(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "columns", lambda *, err=False: 60)
+    desk.lab.power_off("xen02")
+    shown = desk("xenrec attest m.yaml xen02 --dead --reason 'seen off, both cords pulled by remote hands' --for 2h")
+    assert "xenrec plan m.yaml" in [line.strip() for line in shown.text.splitlines()]
+    listed = desk("xenrec attest m.yaml --list").text.splitlines()
+    assert len(listed) > 1
+    assert all(len(line) <= 60 for line in (*listed, *shown.text.splitlines()))
+    assert all(line.startswith("    ") for line in listed[1:]), "what goes on is seen to"
+    refused = desk("xenrec attest m.yaml xen03").text.splitlines()
+    assert "xenrec attest m.yaml xen03 --dead --reason 'seen powered off' --for 30m" in [
+        line.strip() for line in refused
+    ]
+
+
+def test_the_word_of_a_program_comes_through_a_pipe(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = rooms.load(str(desk.folder / "m.yaml"), None, "HEAD")[0].wanted
+    assert wanted is not None
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(entry().encode())))
+    (given_,) = load_attestations(Path("-"), wanted, now=desk.lab.now)
+    assert (given_.host, given_.by) == ("xen02", "rack-robot@dc1")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    with pytest.raises(ManifestError, match="-:1:1: the file: it is empty"):
+        load_attestations(Path("-"), wanted, now=desk.lab.now)
+
+
+def test_a_word_that_has_ended_is_told_where_its_host_is_judged(desk: Desk) -> None:
+    desk.lab.power_off("xen02")
+    desk("xenrec attest m.yaml xen02 --dead --reason 'seen off' --for 1m")
+    desk("sleep 120")
+    told = " ".join(desk("xenrec plan m.yaml").text.split())
+    assert "the proof that it is dead (attested by op@desk) ended at 2026-11-22 03:01:" in told
 
 
 def test_no_such_file(desk: Desk) -> None:

@@ -38,7 +38,10 @@ def test_one_vm_is_paused_by_name_or_uuid_and_follows_its_uuid(desk: Desk) -> No
     assert "start web-2" in planned.split("Withheld")[0]
     assert desk("xenrec pause m.yaml --clear").text == "there was no such pause\n"  # the pool's
     assert desk("xenrec pause m.yaml --vm db01 --clear").text.startswith("ended: VM db01 is paused")
-    assert "the pool has no VM nowhere" in desk("xenrec pause m.yaml --vm nowhere --for 1h --reason xyz").text
+    refused = desk("xenrec pause m.yaml --vm nowhere --for 1h --reason xyz").text
+    assert "the pool has no VM nowhere" in refused
+    assert refused.endswith("next: xenrec why m.yaml vm/nowhere\n"), "not a command that would pause the whole pool"
+    assert "pause m.yaml --vm db01 --for 2h" in desk("xenrec pause m.yaml --vm db01 --for 31d --reason xyz").text
 
 
 def test_a_pause_ends_by_itself(desk: Desk) -> None:
