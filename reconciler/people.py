@@ -24,6 +24,7 @@ from reconciler.fencing.fence import Probe
 from reconciler.manifest.attestations import Attestation, load_attestations
 from reconciler.manifest.fields import moment
 from reconciler.pipeline import Look, Reconciler
+from reconciler.state.disk import StateError
 
 __all__ = [
     "Pause",
@@ -103,9 +104,14 @@ def fence_off(rec: Reconciler, found: Prospect, *, by: str, reason: str, lifetim
     pool's lock and has asked the person. Raises StateError when nothing was switched, for it can't be recorded."""
     member = found.member
     known = found.look.state or found.look.last_known
-    with _Record(rec, "fence off", by) as record:
+    record = _Record(rec, "fence off", by)
+    try:
+        record.begin()
         agents = [device_words(d) for d in member.fencing]
         record.write("intent", method="fence-off", target=f"host/{member.name}", agents=agents, why=reason)
+    except StateError as error:
+        raise StateError(f"nothing was switched: {error.what}", error.remedy) from None
+    with record:
         made = rec.fencer.off(
             member, pool=rec.wanted.name, host_uuid=uuid_of(member, known), reason=reason, lifetime_s=lifetime
         )
@@ -258,16 +264,24 @@ class _Record:
         self._journal = rec.folder.journal(rec.run)
         self._command = command
         self._by = by
+        self._begun = False
 
     def write(self, kind: str, **fields: object) -> None:
         """Append a line."""
         self._journal.write(kind, run=self._rec.run, at=self._rec.port.now(), **fields)
 
-    def __enter__(self) -> _Record:
+    def begin(self) -> None:
+        """Write who does what, once. Raises StateError."""
+        if self._begun:
+            return
+        self._begun = True
         self._rec.folder.prepare()
         self.write(
             "run", by=self._by, command=self._command, pool=self._rec.wanted.name, source=self._rec.wanted.source
         )
+
+    def __enter__(self) -> _Record:
+        self.begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

@@ -100,7 +100,8 @@ class Planning(Looking):
         """What the loss of hosts would mean, of one and of sets up to `depth` or policy.placement.reserve, and what of
         that is news since the last drill; None without a pool that one master manages.
 
-        What was found is remembered; `taken`: a person takes note of all of it.
+        What was found is remembered; `taken`: a person takes note of all of it, and StateError says where that can't
+        be remembered.
         """
         if look.state is None or plan.diagnosis.situation is not Situation.MANAGED:
             return None
@@ -112,6 +113,8 @@ class Planning(Looking):
         try:
             memory.keep_findings(after.remembered)
         except OSError as error:
+            if taken:
+                raise
             log.warning("what the drill found can't be remembered: %s", error)
         return found, told
 

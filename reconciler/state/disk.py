@@ -8,6 +8,7 @@ otherwise the service could not read what its administrator attested.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -29,6 +30,18 @@ class StateError(OSError):
 
     def __str__(self) -> str:
         return f"{self.what}. {self.remedy}"
+
+
+def room(folder: Path) -> str:
+    """What to do about a disk that takes nothing."""
+    return f"Free or mount that disk (df -h {folder}), or point XENREC_STATE_DIR elsewhere"
+
+
+def opened_by_its_owner(error: OSError, path: Path) -> str:
+    """What to do where a file of ours can't be opened to be written: the disk, or else somebody else's file."""
+    if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+        return room(path.parent)
+    return f"Run as the user that it belongs to (ls -l {path.parent}), or point XENREC_STATE_DIR elsewhere"
 
 
 def make_folder(path: Path) -> None:
@@ -84,10 +97,7 @@ def write_whole(path: Path, content: bytes) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise StateError(
-            f"{path} can't be written: {error.strerror or error}",
-            f"Free or mount that disk (df -h {path.parent}), or point XENREC_STATE_DIR elsewhere",
-        ) from None
+        raise StateError(f"{path} can't be written: {error.strerror or error}", room(path.parent)) from None
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.state.disk import StateError, give_to_owner_of, make_folder
+from reconciler.state.disk import StateError, give_to_owner_of, make_folder, opened_by_its_owner
 
 
 class LockBusy(Exception):
@@ -81,10 +81,8 @@ def _open(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         give_to_owner_of(path.parent, path)
     except OSError as error:
-        raise StateError(
-            f"the lock {path} can't be opened: {error.strerror or error}",
-            f"Run as the user that it belongs to (ls -l {path}), or point XENREC_STATE_DIR elsewhere",
-        ) from None
+        what = f"the lock {path} can't be opened: {error.strerror or error}"
+        raise StateError(what, opened_by_its_owner(error, path)) from None
     return descriptor
 
 

@@ -11,7 +11,15 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler.state.disk import StateError, damaged, give_to_owner_of, make_folder, read_json, write_json
+from reconciler.state.disk import (
+    StateError,
+    damaged,
+    give_to_owner_of,
+    make_folder,
+    opened_by_its_owner,
+    read_json,
+    write_json,
+)
 
 FORMAT_VERSION = 1
 T = TypeVar("T")
@@ -77,7 +85,8 @@ class Shelf:
         try:
             descriptor = os.open(guard, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StateError(f"{guard} can't be opened: {error.strerror or error}", f"ls -l {self._folder}") from None
+            what = f"{guard} can't be opened: {error.strerror or error}"
+            raise StateError(what, opened_by_its_owner(error, guard)) from None
         try:
             give_to_owner_of(self._folder, guard)
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for one read and one write

@@ -70,7 +70,10 @@ def save(snapshot: Snapshot, path: Path) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise SnapshotError(f"{path}: the snapshot cannot be written: {error.strerror}") from None
+        raise SnapshotError(
+            f"{path}: the snapshot can't be written: {error.strerror}. Free or mount that disk (df -h {path.parent}), "
+            "or write it elsewhere"
+        ) from None
 
 
 def load(path: Path) -> Snapshot:

@@ -15,6 +15,7 @@ from reconciler.core.fence_text import Refusal
 from reconciler.core.plan import Outcome, Result, Verb
 from reconciler.people import fence_off, prospect
 from reconciler.state.disk import StateError
+from reconciler.state.lock import locked
 from reconciler.xapi.snapshot import SnapshotError
 from tests.safety.test_hostile import halted, master, member, unharmed
 from tests.safety.test_lease import acts
@@ -122,16 +123,44 @@ def test_a_host_that_was_switched_off_by_hand_is_said_to_be_off(disk: Disk, tmp_
         before = len(story.port.calls)
         try:
             made = fence_off(rec, found, by="op@desk", reason="smoke", lifetime=600.0)
-        except StateError:
-            made = None
+        except StateError as error:
+            made, told = None, error.what
         off = "agent:off" in [m for _, _, m in story.port.calls[before:]]
         disk.full_at = 10**9
         assert off == (made is not None)
+        assert made is not None or told.startswith("nothing was switched: ")
         if isinstance(made, Refusal):
             assert made.why.startswith("xen03 was switched off, and a second status says so, but no record of it")
             assert made.remedy.endswith("xenrec fence off pool.yaml xen03")
             return
     raise AssertionError("the certificate was never the write that failed")
+
+
+def test_findings_that_can_not_be_kept_are_not_taken_note_of(disk: Disk, tmp_path: Path) -> None:
+    story = member(tmp_path)
+    rec = story.reconciler()
+    look = rec.observe()
+    plan = rec.plan_of(look)
+    disk.full_at = disk.written + 1
+    assert rec.drilled(look, plan) is not None, "who only looks needs no disk"
+    with pytest.raises(StateError, match="can't be written"):
+        rec.drilled(look, plan, taken=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "then"),
+    [(errno.EROFS, "Free or mount that disk (df -h "), (errno.EACCES, "Run as the user that it belongs to (ls -l ")],
+)
+def test_a_lock_that_can_not_be_opened_says_what_to_look_at(
+    number: int, then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: Any, **more: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StateError) as told, locked(tmp_path / "lock", "m", run="r", since=0.0):
+        raise AssertionError("it was locked")
+    assert told.value.remedy.startswith(then)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root works in the folders of others")
