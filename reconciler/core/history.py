@@ -37,17 +37,28 @@ class Run:
     under_way: tuple[str, ...] = ()
     """What was begun and never ended, in words."""
     damaged: int = 0
+    about: tuple[str, ...] = ()
+    """What a person did by hand, in words: whose death they attested, what they paused."""
 
     @property
     def result(self) -> str:
         """What came of it, in few words."""
         counted = ", ".join(f"{number} {name}" for name, number in sorted(self.results.items())) or "nothing done"
         if self.command:
-            return f"{self.command}{f': {self.final}' if self.final else '' if self.ended else ': no end recorded'}"
+            told = "; ".join((*self.about, *([] if self.ended else ["no end recorded"]))) or self.final
+            return self.command + (f": {told}" if told else "")
         if not self.ended:
             left = f"; under way: {', '.join(self.under_way)}" if self.under_way else ""
             return f"{counted}; no end recorded{left}"
-        return f"{counted}; {f'stopped: {self.stopped}' if self.stopped else self.final or 'no plan at its end'}"
+        return f"{counted}; {f'stopped: {self.stopped}' if self.stopped else _left(self.final)}"
+
+
+_ENDS = {"clean": "as declared", "changes": "more is to be done", "blocked": "something is left that it may not do"}
+
+
+def _left(final: str) -> str:
+    """What the last plan of a run came to."""
+    return _ENDS.get(final, final) or "no plan at its end"
 
 
 def summary(run: str, lines: Sequence[Line]) -> Run:
@@ -83,6 +94,7 @@ def summary(run: str, lines: Sequence[Line]) -> Run:
         tuple(_proof(one) for one in proofs if isinstance(one, dict)) if isinstance(proofs, list) else (),
         tuple(open_actions.values()) if not last else (),
         sum(one.get("kind") == "damaged" for one in lines),
+        tuple(told for one in lines if (told := _by_hand(one))),
     )
 
 
@@ -128,7 +140,7 @@ def _words(one: Line, names: Mapping[str, str]) -> str:
             return f"interrupted by {_text(one, 'by')}"
         case "run-end":
             stopped = _text(one, "stopped")
-            return f"run ends: {f'stopped: {stopped}' if stopped else _text(one, 'final')}"
+            return f"run ends: {f'stopped: {stopped}' if stopped else _left(_text(one, 'final'))}"
         case "turn":
             return f"the turn of {_text(one, 'host')}, phase {_text(one, 'phase')}"
         case "command":
@@ -140,7 +152,27 @@ def _words(one: Line, names: Mapping[str, str]) -> str:
         case "damaged":
             return f"line {one.get('line')} of the journal can't be read"
         case kind:
-            return str(kind)
+            return _by_hand(one) or str(kind)
+
+
+def _by_hand(one: Line) -> str:
+    """What a person did beside runs, and what it was about; "" for any other line."""
+    match one.get("kind"), one.get("certificate"), one.get("pause"), one.get("pauses"):
+        case "certificate", dict() as proof, _, _:
+            return _proof(proof)
+        case "refused", _, _, _:
+            return f"{_text(one, 'host')} not recorded: {_text(one, 'why')}"
+        case "revoked", _, _, _:
+            return f"{_text(one, 'host')} taken back"
+        case "pause", _, dict() as held, _:
+            return f"{_paused(held)}: {_text(held, 'reason')}"
+        case "unpause", _, _, list() as ended:
+            return "ended for " + ", ".join(_paused(held) for held in ended if isinstance(held, dict)) if ended else ""
+    return ""
+
+
+def _paused(held: Line) -> str:
+    return f"VM {_text(held, 'vm')}" if held.get("vm") else "the pool"
 
 
 def _names(lines: Iterable[Line]) -> dict[str, str]:

@@ -33,18 +33,33 @@ LINES: list[dict[str, Any]] = [
 def test_a_run_that_ended() -> None:
     run = summary("r1", LINES)
     assert (run.by, run.at, run.until, run.version, run.commit) == ("ana@desk", 1000.0, 1004.0, "1.0", "abc")
-    assert run.result == "1 done; clean"
+    assert run.result == "1 done; as declared"
     assert run.certificates == ("xen01 fenced by fence_ipmilan: dead",)
     text = run_text(run, LINES, width=100)
     assert "+1.1 s      start db01 on xen02: about to send VM.start_on to 10.0.0.1\n" in text
     assert "proof     xen01 fenced by fence_ipmilan: dead" in text
-    assert "r1   1970-01-01 00:16:40 UTC  ana@desk  1 done; clean" in history_text("p", [run], width=100)
+    assert "r1   1970-01-01 00:16:40 UTC  ana@desk  1 done; as declared" in history_text("p", [run], width=100)
 
 
 def test_a_run_that_was_killed_tells_what_it_had_begun() -> None:
     run = summary("r1", LINES[:4])
     assert not run.ended
     assert run.result == "nothing done; no end recorded; under way: start db01 on xen02"
+
+
+def test_what_a_person_did_is_told_with_what_it_was_about() -> None:
+    begins, ends = {"kind": "run", "at": 1.0, "by": "ana@desk", "command": "attest"}, {"kind": "run-end", "stopped": ""}
+    proof = {"host": "xen01", "kind": "attested", "by": "ana@desk", "reason": "seen off"}
+    for line, told in (
+        ({"kind": "certificate", "certificate": proof}, "xen01 attested by ana@desk: seen off"),
+        ({"kind": "refused", "host": "xen02", "why": "it is alive"}, "xen02 not recorded: it is alive"),
+        ({"kind": "revoked", "host": "xen01", "certificates": [proof]}, "xen01 taken back"),
+        ({"kind": "pause", "pause": {"vm": None, "reason": "SAN work"}}, "the pool: SAN work"),
+        ({"kind": "unpause", "pauses": [{"vm": "db01", "reason": "x"}]}, "ended for VM db01"),
+    ):
+        assert summary("r1", [begins, line, ends]).result == f"attest: {told}"
+        assert summary("r1", [begins, line]).result == f"attest: {told}; no end recorded"
+        assert told in run_text(summary("r1", [begins, line]), [begins, line], width=120)
 
 
 def test_damaged_lines_are_counted() -> None:
