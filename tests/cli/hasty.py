@@ -14,7 +14,7 @@ def be_hasty(put: Callable[[Any, str, Any], None] = setattr) -> None:
     `put` is called with (module, name, value) for each.
     """
     from reconciler import looking  # noqa: PLC0415
-    from reconciler.execute import crown, look, rejoin, vms  # noqa: PLC0415
+    from reconciler.execute import crown, fit, look, rejoin  # noqa: PLC0415
     from reconciler.survey import survey  # noqa: PLC0415
 
     put(looking, "ask_everybody", functools.partial(survey, hang_deadline=0.6))
@@ -22,7 +22,7 @@ def be_hasty(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(look, "TCP_DEADLINE", 0.6)
     put(crown, "POLL", 0.2)
     put(rejoin, "POLL", 0.2)
-    put(vms, "BUSY_POLL", 0.2)
+    put(fit, "BUSY_POLL", 0.2)
 
 
 if __name__ == "__main__":
