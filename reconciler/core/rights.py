@@ -31,6 +31,8 @@ def cannot_ask(wanted: Wanted, survey: Survey) -> tuple[str, ...]:
     without = [t for t in survey.testimonies if no_local_session(t)]
     if not without:
         return ()
+    if wanted.connection.local is None and any(t.login is LoginAnswer.REJECTED for t in survey.testimonies):
+        return ()  # the same account and password: what mends the login mends this
     one = len(without) == 1
     who, account = names(t.name for t in without), wanted.connection.local_account.username
     if any(t.local_login is False for t in without):
