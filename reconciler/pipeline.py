@@ -25,7 +25,7 @@ from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.port import Fault
 from reconciler.core.wanted import Member
 from reconciler.execute.desk import Desk
-from reconciler.execute.lease import LeaseBusy, PoolLease, remove_leases
+from reconciler.execute.lease import LeaseBusy, PoolLease, read_leases, remove_leases, servertime
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
 from reconciler.fencing.fence import Fencer
@@ -250,16 +250,33 @@ class Reconciler(Planning):
 
         Raises MasterLost, LostReply, or XapiFailure. The caller holds the pool's lock.
         """
-        address = self._master()
-        if address is None:
+        desk = self._desk()
+        if desk is None:
             return ()
-        uuid = self.look.state.pool.uuid if self.look is not None and self.look.state is not None else ""
-        timeout = self.wanted.policy.limits.call_timeout
-        desk = Desk(self.sessions, lambda session: XapiTasks(self.port, session), address, uuid, timeout)
         try:
             return remove_leases(desk)
         finally:
             desk.close()
+
+    def held_leases(self) -> tuple[tuple[Lease, ...], float] | None:
+        """Every lease in the pool as last observed, and the time by the clock that they count in, its master's (UTC
+        seconds); None where no master can be asked. Raises as drop_leases, and writes nothing."""
+        desk = self._desk()
+        if desk is None:
+            return None
+        try:
+            return read_leases(desk), servertime(desk, self.port.now())
+        finally:
+            desk.close()
+
+    def _desk(self) -> Desk | None:
+        """The acting master's, as last observed; None where there is none that could be read."""
+        address = self._master()
+        if address is None or self.look is None or self.look.state is None:
+            return None
+        timeout = self.wanted.policy.limits.call_timeout
+        uuid = self.look.state.pool.uuid
+        return Desk(self.sessions, lambda session: XapiTasks(self.port, session), address, uuid, timeout)
 
     def attest(self, host: str, *, by: str, reason: str, lifetime: float) -> Certificate | str:
         """A person's word that a host is dead, recorded; or why it is not taken: the host shows a sign of life."""

@@ -21,8 +21,7 @@ from reconciler.cli.common import (
     troubles,
 )
 from reconciler.cli.exits import Exit
-from reconciler.core.lease import Lease, leases
-from reconciler.core.model import PoolState
+from reconciler.core.lease import Lease, clock_words
 from reconciler.pipeline import Reconciler
 from reconciler.rooms import LockBusy
 from reconciler.views.words import utc
@@ -51,25 +50,27 @@ def show(
         with troubles():
             rec = reconciler(one(path), state_dir)
             here = rec.folder.holder()
-            state = rec.observe().state
+            rec.observe()
+            asked = rec.held_leases()
     except Stop as stop:
         fail(stop)
-    now = rec.port.now()
-    held = _held(state)
+    held, now = asked or ((), rec.port.now())
+    clock = clock_words(now, rec.port.now())
     live = [lease for lease in held if lease.live(now)]
     if form is LockFormat.JSON:
-        say(json.dumps(_json(rec, here, held if state else None, now), indent=2))
+        say(json.dumps(_json(rec, here, held if asked else None, now), indent=2))
     else:
         tell(f"this machine: {_here(here)}")
-        if state is None:
+        if asked is None:
             say("the pool: no master answers that could be asked for the lease")
         elif not held:
             say("the pool: free")
         for lease in held:
-            tell(f"the pool: {lease}{'' if lease in live else ' (expired: whoever comes takes it over)'}")
+            told = f"{lease}, {clock}" if clock else str(lease)
+            tell(f"the pool: {told}{'' if lease in live else ' (expired: whoever comes takes it over)'}")
             if lease in live:
                 tell(f"  if that run is dead and nobody may wait: xenrec lock release {path}")
-    raise typer.Exit(Exit.BUSY if here or live else Exit.UNAVAILABLE if state is None else Exit.DONE)
+    raise typer.Exit(Exit.BUSY if here or live else Exit.UNAVAILABLE if asked is None else Exit.DONE)
 
 
 @app.command("release")
@@ -86,16 +87,18 @@ def release(
         with troubles():
             rec = reconciler(one(path), state_dir)
             with rec.folder.lock(run=rec.run, since=rec.port.now()):
-                look = rec.observe()
-                if look.state is None:
+                rec.observe()
+                asked = rec.held_leases()
+                if asked is None:
                     raise Stop(
                         Exit.UNAVAILABLE,
                         "no master answers that could be asked for the lease; nothing was done",
                         f"xenrec status {path}",
                     )
-                held = _held(look.state)
+                held, now = asked
+                clock = clock_words(now, rec.port.now())
                 for lease in held:
-                    tell(f"held by {lease}", err=True)
+                    tell(f"held by {lease}{f', {clock}' if clock else ''}", err=True)
                 if held and not yes:
                     _confirm(path)
                 gone = rec.drop_leases()
@@ -110,10 +113,6 @@ def _confirm(path: str) -> None:
     typed = typer.prompt("Is that run dead? Only 'yes' removes its lease", err=True, default="", show_default=False)
     if typed.strip() != "yes":
         raise Stop(Exit.USAGE, "nothing was done")
-
-
-def _held(state: PoolState | None) -> tuple[Lease, ...]:
-    return leases(state.pool.other_config) if state is not None else ()
 
 
 def _here(here: LockBusy | None) -> str:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from reconciler.core.words import utc
+from reconciler.core.words import lasting, utc
 
 PREFIX = "xenrec-lease-"
 LIFETIME = 300.0
@@ -21,6 +21,8 @@ LIFETIME = 300.0
 another machine waits no longer than this."""
 RENEW_BELOW = 200.0
 """It is renewed once fewer seconds than this are left of it."""
+CLOCKS_DIFFER = 30.0
+"""Seconds from which on it is told that the master's clock is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,15 @@ def leases(other_config: Mapping[str, str]) -> tuple[Lease, ...]:
 def next_generation(found: Iterable[Lease]) -> int:
     """The generation after all of these."""
     return max((lease.generation for lease in found), default=0) + 1
+
+
+def clock_words(master: float, ours: float) -> str:
+    """What must be known to compare a lease's times with the watch on one's own wall; "" where the clocks agree."""
+    ahead = master - ours
+    if abs(ahead) < CLOCKS_DIFFER:
+        return ""
+    how = "ahead of" if ahead > 0 else "behind"
+    return f"by the clock of the master, which is {lasting(abs(ahead))} {how} this machine's"
 
 
 def rival(found: Iterable[Lease], machine: str, now: float) -> Lease | None:

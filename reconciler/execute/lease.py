@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from reconciler.core.lease import LIFETIME, RENEW_BELOW, Lease, leases, make, next_generation, rival
+from reconciler.core.lease import LIFETIME, RENEW_BELOW, Lease, clock_words, leases, make, next_generation, rival
 from reconciler.core.port import Port, XapiFailure
 from reconciler.execute.bench import CannotRecord
 from reconciler.execute.desk import NULL, UNHEARD, Desk, LostReply, MasterLost, heard
@@ -29,10 +29,10 @@ class LeaseLost(CannotRecord):
 
 
 class LeaseBusy(LeaseLost):
-    """Another run holds the pool. `since` is UTC seconds, 0.0 when unknown."""
+    """Another run holds the pool. `since` is UTC seconds, 0.0 when unknown; `clock` says by whose clock, if need be."""
 
-    def __init__(self, holder: Lease) -> None:
-        super().__init__(f"another run is working on this pool: {holder}")
+    def __init__(self, holder: Lease, clock: str = "") -> None:
+        super().__init__(f"another run is working on this pool: {holder}{f' ({clock})' if clock else ''}")
         self.holder = holder
         self.since = holder.since
         self.argument = "MANIFEST"
@@ -108,7 +108,7 @@ class PoolLease:
     def _claim(self, desk: Desk) -> None:
         """Take the lease, or renew it, with the next generation."""
         began = self._port.now()
-        now = _servertime(desk, began)
+        now = servertime(desk, began)
         since = self._since if self._since is not None else now
         for _ in range(TRIES):
             wanted = heard(lambda: self._try(desk, since, now))
@@ -159,7 +159,7 @@ class PoolLease:
         if self._mine is not None and self._mine.live(now):
             return
         if other := rival(found, self._machine, now):
-            raise LeaseBusy(other)
+            raise LeaseBusy(other, clock_words(now, self._port.now()))
 
     def _add(self, desk: Desk, wanted: Lease) -> bool:
         """Add the key; False when somebody was faster. A lost answer is observed."""
@@ -220,7 +220,7 @@ def _remove(desk: Desk, lease: Lease) -> None:
             desk.write(REMOVE, desk.pool_ref, lease.key)
 
 
-def _servertime(desk: Desk, ours: float) -> float:
+def servertime(desk: Desk, ours: float) -> float:
     """The acting master's clock in UTC seconds; ours where it can't be asked or read."""
     with suppress(XapiFailure):
         master = str(desk.pool().get("master", ""))

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reconciler.core.lease import LIFETIME, make
+from reconciler.lab.faults import deed
 from reconciler.state.folder import PoolFolder
 from tests.cli.desk import Desk, at_desk  # noqa: F401 - the fixture
 
@@ -16,9 +19,9 @@ def pool_record(desk: Desk) -> dict[str, Any]:
     return record  # type: ignore[no-any-return]
 
 
-def other_machine(desk: Desk) -> None:
-    """Another machine's run holds the pool."""
-    now = float(int(desk.lab.now))
+def other_machine(desk: Desk, ahead: float = 0.0) -> None:
+    """Another machine's run holds the pool; the master's clock is ahead by so much."""
+    now = float(int(desk.lab.now)) + ahead
     lease = make(4, machine="elsewhere", run="r-9", by="juan@other", pid=33, since=now, now=now)
     config = {**pool_record(desk)["other_config"], lease.key: lease.value}
     ref = next(iter(desk.lab.masters()[0].toolstack.db.tables["pool"]))
@@ -63,6 +66,26 @@ def test_an_expired_lease_is_no_obstacle(desk: Desk) -> None:
     shown = desk("xenrec lock show m.yaml")
     assert shown.code == 0
     assert "(expired: whoever comes takes it over)" in shown.text
+
+
+@pytest.mark.parametrize("skew", [600.0, -600.0])
+def test_a_lease_counts_by_the_masters_clock(desk: Desk, skew: float) -> None:
+    """By this machine's own it would be expired, or hold for longer than it does: who compares the times with the clock
+    on the wall would release the lease of a run that lives."""
+    deed(desk.lab, ["clock", desk.lab.masters()[0].name, f"{skew:g}"])()
+    desk.lab.power_off("xen02")
+    desk.lab.run(desk.lab.now + 60)
+    other_machine(desk, skew)
+    how = "10 min ahead of" if skew > 0 else "10 min behind"
+    shown = desk("xenrec lock show m.yaml")
+    assert f"unless it is renewed, by the clock of the master, which is {how} this machine's" in shown.text
+    assert shown.code == 75
+    busy = desk("xenrec apply m.yaml --yes")
+    assert (busy.code, f"(by the clock of the master, which is {how} this machine's)" in busy.text) == (75, True)
+    desk.lab.run(desk.lab.now + LIFETIME + 1)
+    shown = desk("xenrec lock show m.yaml")
+    assert "(expired: whoever comes takes it over)" in shown.text
+    assert shown.code == 0
 
 
 def test_held_here(desk: Desk) -> None:
