@@ -89,6 +89,16 @@ app = typer.Typer(
 )
 
 
+class Plain(logging.Formatter):
+    """What is logged quotes XAPI and fence agents, and stderr is a terminal: nothing in it moves the cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        """One line."""
+        from reconciler.views.words import clean  # noqa: PLC0415 - seldom is anything logged
+
+        return clean(super().formatMessage(record))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # noqa: PLC0415 - 60 ms that only this needs
@@ -108,4 +118,6 @@ def start(
 
     With a dead master, type: xenrec plan MANIFEST, read, then: xenrec apply MANIFEST
     """
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Plain("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])

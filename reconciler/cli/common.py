@@ -22,6 +22,7 @@ from reconciler.pipeline import Progress, Reconciler
 from reconciler.rooms import Loaded, Trouble, TroubleKind
 from reconciler.views.layout import folded
 from reconciler.views.saved_plan import SavedPlanError
+from reconciler.views.words import clean
 
 PathArgument = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="A manifest, or a folder of manifests; with --repo a path inside it.")
@@ -175,8 +176,9 @@ def troubles() -> Iterator[None]:
 
 
 def stop_words(stop: Stop) -> str:
-    """A Stop for stderr."""
-    return stop.message + (f"\n  next: {stop.remedy}" if stop.remedy else "")
+    """A Stop for stderr. Its parts may come from XAPI, a fence agent or a file name in a repository."""
+    message = "\n".join(clean(line) for line in stop.message.split("\n"))
+    return message + (f"\n  next: {clean(stop.remedy)}" if stop.remedy else "")
 
 
 def fail(stop: Stop) -> NoReturn:

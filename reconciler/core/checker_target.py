@@ -49,6 +49,10 @@ def _storage(vm: Vm, target: Host, state: PoolState, power: PowerState) -> list[
 
 def _networks(vm: Vm, target: Host, state: PoolState, where: Mapping[Ref, Ref | None], power: PowerState) -> list[str]:
     why = []
+
+    def is_guest(ref: Ref) -> bool:
+        return ref in state.vms and state.vms[ref].is_guest  # one that was made while the pool was read is not there
+
     for vif in (state.vifs[r] for r in vm.vifs if r in state.vifs):
         network = state.networks.get(vif.network)
         if network is None:
@@ -61,7 +65,7 @@ def _networks(vm: Vm, target: Host, state: PoolState, where: Mapping[Ref, Ref | 
             users = {
                 where.get(other.vm)
                 for other in state.vifs.values()
-                if other.network == network.ref and other.vm != vm.ref and state.vms[other.vm].is_guest
+                if other.network == network.ref and other.vm != vm.ref and is_guest(other.vm)
             } - {None}
             if power is PowerState.RUNNING and target.ref not in users:
                 why.append(

@@ -195,7 +195,7 @@ def migration(action: Action, world: World) -> list[str]:
         there = [
             p
             for p in state.pifs.values()
-            if state.hosts[p.host].uuid == action.to.uuid and p.currently_attached and p.address != ""
+            if (h := state.hosts.get(p.host)) and h.uuid == action.to.uuid and p.currently_attached and p.address != ""
         ]
         nets = [n for n in state.networks.values() if key in (n.name, n.uuid)]
         if len(nets) != 1 or not any(p.network == nets[0].ref for p in there):

@@ -137,7 +137,8 @@ def _known(vm: Vm, ground: Ground, state: PoolState) -> tuple[str, ...]:
         reach = f"plugged on {names(up)}" if up else "plugged on no host that answers"
         gone = f"; on {names(down)} too, no answer" if down else ""
         lines.append(f"{drive.vbd_type} {drive.what} on {sr.name}: {reach}{gone}")
-    networks = [state.networks[state.vifs[v].network].name for v in vm.vifs if v in state.vifs]
+    nets = (state.networks.get(state.vifs[v].network) for v in vm.vifs if v in state.vifs)
+    networks = [net.name for net in nets if net is not None]
     if networks:
         lines.append(f"networks {names(dict.fromkeys(networks))}")
     if given := state.devices.described(vm.ref):

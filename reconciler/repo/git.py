@@ -78,6 +78,10 @@ def read_manifests(repo: Path, revision: str, path: str | None = None) -> tuple[
         exact = name == where
         if not exact and not name.endswith(MANIFEST_SUFFIXES):
             continue
+        if not name.isprintable():
+            raise RepoError(
+                f"{name!r} in commit {commit[:12]} has control characters in its name", "Rename that file, and commit"
+            )
         if kind != "blob" or mode == "120000":
             what = "a symbolic link" if mode == "120000" else "a submodule"
             raise RepoError(

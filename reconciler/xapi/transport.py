@@ -93,7 +93,7 @@ class JsonRpcTransport(xmlrpc.client.Transport):
         if status != 200:
             raise self._strange(method, f"HTTP {status}")
         try:
-            said = json.loads(answer)
+            said = _loaded(answer)
         except (ValueError, RecursionError):
             raise self._strange(method, "something that is not JSON") from None
         if not isinstance(said, dict):
@@ -219,6 +219,15 @@ class Xapi:
             netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             mine[address] = (XenAPI.Session(f"https://{netloc}/", transport=transport), transport)
         return mine[address]
+
+
+def _loaded(answer: bytes) -> Any:
+    """The JSON of an answer. What is no Unicode in it, as a guest may have written it, must not hide the pool: it reads
+    as signs that say so; also half a surrogate pair, which no file of ours could hold."""
+    said = json.loads(answer.decode("utf-8", "replace"))
+    if b"\\ud" in answer or b"\\uD" in answer:
+        said = json.loads(json.dumps(said, ensure_ascii=False).encode("utf-8", "replace"))
+    return said
 
 
 def _encodable(value: Json) -> Json:

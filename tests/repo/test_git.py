@@ -172,6 +172,13 @@ def test_links_in_the_tree_are_not_followed(repo: Repo) -> None:
         read_manifests(repo.path, "main", "pools")
 
 
+def test_a_name_that_would_move_the_cursor_is_refused(repo: Repo) -> None:
+    (repo.path / "pools/b\x1b[2J.yaml").write_text("kind: Pool")
+    repo.commit()
+    with pytest.raises(RepoError, match=r"'pools/b\\x1b\[2J.yaml' .* control characters in its name"):
+        read_manifests(repo.path, "main", "pools")
+
+
 def test_what_is_no_repository_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RepoError, match="is not a directory"):
         resolve_commit(tmp_path / "none", "main")

@@ -129,3 +129,21 @@ def test_a_deadline_that_is_over_sends_nothing():
     with pytest.raises(TransportFault) as caught:
         channel.exchange("/jsonrpc", "application/json", b"{}", time.monotonic() - 1)
     assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (b"a\xffb", "a\ufffdb"),
+        (b"a\\ud800b", "a?b"),
+        (b"\\uD83D\\uDE00", "\U0001f600"),
+        ("ü→".encode(), "ü→"),
+    ],
+)
+def test_what_is_no_unicode_hides_no_answer(sent: bytes, read: str) -> None:
+    """A guest's own words stand among the pool's: they must be readable, and a file must be able to hold them."""
+    transport = JsonRpcTransport("x", Trust())
+    answer = b'{"jsonrpc":"2.0","result":{"' + sent + b'":["' + sent + b'"]}}'
+    value = transport._json_answer(200, answer, "VM.get_all_records")["Value"]
+    assert value == {read: [read]}
+    assert json.dumps(value, ensure_ascii=False).encode()
