@@ -58,6 +58,7 @@ def pause(
                 about = f" --vm {shlex.quote(vm)}" if vm is not None else ""
                 raise Stop(Exit.USAGE, "say why", f"xenrec pause {path}{about} --for 2h --reason 'storage work'")
             made = people.pause(rec, by=operator(), reason=reason.strip(), until=_end(rec, until, lasting), vm=vm)
+            busy = rec.folder.holder()
             if isinstance(made, str):
                 look = f"xenrec why {path} {shlex.quote(f'vm/{vm}')}"
                 about = f" --vm {shlex.quote(vm)}" if vm is not None else ""
@@ -66,6 +67,8 @@ def pause(
     except Stop as stop:
         fail(stop)
     say(f"{'the pool' if made.vm is None else f'VM {clean(made.vm)}'} is left alone until {utc(made.until)}")
+    if busy is not None:
+        say(f"run {clean(busy.run)}, process {busy.pid}, is under way: it ends what it began, and begins no more of it")
 
 
 def _end(rec: Reconciler, until: str | None, lasting: str | None) -> float:

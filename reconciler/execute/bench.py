@@ -9,7 +9,8 @@ from typing import Protocol
 
 from reconciler.core.armed import Armed
 from reconciler.core.evidence import Incident, Survey
-from reconciler.core.plan import Action, Done, Plan, Result, Thing
+from reconciler.core.limits import paused_words
+from reconciler.core.plan import Action, Done, Plan, Result, Thing, Verb
 from reconciler.core.port import Answer, Ask, Json, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Member, Wanted
 from reconciler.core.words import names
@@ -247,6 +248,16 @@ class Bench:
         if failure.code == "HA_IS_ENABLED":
             with self.recording(f"that HA is armed on {host}"):
                 self.store.arm(Armed(host, self.port.now(), self.run_id))
+
+    def paused(self, action: Action) -> str:
+        """The pause that covers an action by now, in words, "" where none does: a person may give the word at any time.
+        What finishes a promotion is never held up, as by no freeze."""
+        if action.verb is Verb.RECOVER_MEMBERS:
+            return ""
+        with self.recording("a pause"):
+            held = self.store.pauses(now=self.port.now())
+        found = paused_words(held, action, self.port.now())
+        return found[0] if found else ""
 
     @contextmanager
     def recording(self, what: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import BmcPower, Certificate, Diagnosis, Incident, Survey
 from reconciler.core.fates import Doomed
 from reconciler.core.fence_text import Refusal
+from reconciler.core.limits import Pause
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Result
 from reconciler.core.port import Session, TasksOf
@@ -102,6 +103,10 @@ class Store(Protocol):
 
     def freed(self, host_uuid: str) -> None:
         """Remember that this host was declared dead: no start left a disk locked there any more."""
+        ...
+
+    def pauses(self, *, now: float) -> tuple[Pause, ...]:
+        """People's words, given at any time, to leave the pool or a VM alone, as far as they hold."""
         ...
 
     def add_certificate(self, certificate: Certificate) -> None:

@@ -13,7 +13,7 @@ from reconciler.core.plan import ALONE, Action, Done, Plan, Result, Stage, Verb
 from reconciler.core.port import Fault, Port, Sessions, TaskResult, XapiFailure
 from reconciler.core.wanted import Level, Wanted
 from reconciler.core.words import names
-from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps
+from reconciler.execute.bench import Bench, CannotRecord, Lease, Steps, refused
 from reconciler.execute.comeback import PLAN_AGAIN, comes_back, gone
 from reconciler.execute.crowd import Crowd
 from reconciler.execute.desk import UNHEARD, LostReply, MasterLost, heard
@@ -246,7 +246,10 @@ class Executor:
         try:
             bench.note("begin", action=action.id, what=words, why=action.why, certificate_of=proofs)
             bench.say(action, "begins")
-            begun = perform(bench, self._prover, action)
+            if pause := bench.paused(action):
+                begun: Done | Steps = refused(action, pause, f"xenrec pause {bench.wanted.argument} --list")
+            else:
+                begun = perform(bench, self._prover, action)
             if isinstance(begun, Done):
                 self._finish(begun, began)
             else:

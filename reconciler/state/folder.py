@@ -17,6 +17,7 @@ from reconciler.core.armed import Armed
 from reconciler.core.buried import Buried
 from reconciler.core.copies import Refreshed
 from reconciler.core.evidence import Certificate, Incident
+from reconciler.core.limits import Pause
 from reconciler.core.obligations import Obligation
 from reconciler.core.unsettled import Unsettled
 from reconciler.state.copies import Copies
@@ -273,6 +274,10 @@ class PoolFolder:
     def unsettled(self) -> tuple[Unsettled, ...]:
         """Starts whose end nobody saw. Raises StateError, OSError."""
         return self.memory.unsettled()
+
+    def pauses(self, *, now: float) -> tuple[Pause, ...]:
+        """The pauses that hold. Raises StateError, OSError."""
+        return self.memory.pauses(now=now)
 
     def freed(self, host_uuid: str) -> None:
         """That host was declared dead, so no start left a disk locked there. Raises StateError, OSError."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from reconciler.state.folder import PoolFolder
 from tests.cli.desk import Desk, at_desk  # noqa: F401 - the fixture
 
 
@@ -27,6 +30,14 @@ def test_a_pool_is_paused_seen_and_let_go(desk: Desk) -> None:
         (line["kind"], line.get("command")) for line in desk.journal() if line["kind"] in ("run", "pause", "unpause")
     ]
     assert kinds == [("run", "pause"), ("pause", None), ("run", "pause --clear"), ("unpause", None)]
+
+
+def test_who_pauses_a_pool_that_a_run_works_on_is_told(desk: Desk) -> None:
+    folder = PoolFolder(Path(desk.terminal.env["XENREC_STATE_DIR"]), "m")
+    with folder.lock(run="r-1", since=desk.lab.now):
+        shown = desk("xenrec pause m.yaml --for 2h --reason 'storage work'").text
+    assert "run r-1, process " in shown
+    assert "is under way: it ends what it began, and begins no more of it" in shown
 
 
 def test_one_vm_is_paused_by_name_or_uuid_and_follows_its_uuid(desk: Desk) -> None:

@@ -26,6 +26,7 @@ from reconciler.core.evidence import (
     Verdict,
 )
 from reconciler.core.fence_text import Refusal
+from reconciler.core.limits import Pause
 from reconciler.core.plan import Action, Plan, Stage, Thing, Verb
 from reconciler.core.port import AgentRun, Answer, Ask, Fault, FaultKind, TransportFault, XapiFailure
 from reconciler.core.unsettled import Unsettled
@@ -469,6 +470,9 @@ class MemoryStore:
 
     def unsettled(self) -> tuple[Unsettled, ...]:
         return tuple(self.starts)
+
+    def pauses(self, *, now: float) -> tuple[Pause, ...]:
+        return ()
 
     def freed(self, host_uuid: str) -> None:
         self.starts = [replace(s, freed=s.freed or s.host_uuid == host_uuid) for s in self.starts]

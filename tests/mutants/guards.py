@@ -12,6 +12,8 @@ UPKEEP = ("tests/execute/test_second_looks.py", "tests/pipeline/test_maintenance
 BURYING = ("tests/execute/test_second_looks.py", "tests/execute/test_on_lab.py")
 HEARD = ("tests/pipeline/test_heard.py",)
 FENCING = ("tests/fencing/test_fence.py",)
+FULL_DISK = ("tests/safety/test_full_disk.py",)
+PAUSED = ("tests/pipeline/test_stand_back.py",)
 
 JUDGE = "reconciler/core/judge.py"
 DIAGNOSE = "reconciler/core/diagnose.py"
@@ -241,6 +243,11 @@ GUARDS: tuple[Guard, ...] = (
         ("tests/survey",),
     ),
     Guard("I5", ELEASE, "        if lease in read_leases(desk):", "        if True:", HEARD),
+    # --- what can't be recorded is not done, and what was done is told ----------------------------------------------
+    off("I10", "reconciler/pipeline.py", "if self.unkept is not None", FULL_DISK, then="\n            raise"),
+    off("I10", "reconciler/pipeline.py", "if self.unkept is not None", FULL_DISK, then="\n                    stopped"),
+    off("I5", "reconciler/execute/run.py", "if pause := bench.paused(action)", PAUSED),
+    off("I2", "reconciler/execute/bench.py", "if action.verb is Verb.RECOVER_MEMBERS", PAUSED),
     Guard(
         "I7",
         REJOIN,

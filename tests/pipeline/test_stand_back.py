@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.limits import HA_LIZARD, Pause
-from reconciler.core.plan import Verb
+from reconciler.core.plan import Result, Verb
 from reconciler.core.wanted import WantedState
 from reconciler.state.folder import PoolFolder
-from tests.pipeline.told import PROMOTION, Console, Killed, dead_master, of_verb, seen_before, writes
+from tests.pipeline.told import PROMOTION, Console, Killed, dead_master, dead_member, of_verb, seen_before, writes
 from tests.support.story import Story
 
 
@@ -55,18 +55,41 @@ def test_vms_of_a_dead_host_and_of_a_promotion_were_not_stopped_by_somebody(tmp_
     assert memory(story).stops() == ()
 
 
-def test_a_pause_that_comes_in_the_middle_of_a_run_holds_from_the_next_look(tmp_path: Path) -> None:
+def test_a_run_that_is_paused_begins_nothing_more(tmp_path: Path) -> None:
+    """A stage may take hours: who says pause need not wait for its end."""
+    story = dead_member(tmp_path)
+    now = story.port.now()
+
+    def hook(address: str, method: str, params: object) -> None:
+        if method == "Async.VM.start_on":
+            memory(story).pause(Pause("op@desk", "let me look first", now, now + 7200))
+
+    story.port.before_call = hook
+    before = len(story.port.calls)
+    outcome = story.apply()
+    assert writes(story, before).count("Async.VM.start_on") == 1
+    results = [(d.result, d.why) for d in outcome.done if d.action.verb is Verb.START]
+    assert results[0][0] is Result.DONE
+    assert {result for result, _ in results[1:]} == {Result.REFUSED}
+    assert all("the pool is paused by op@desk until" in why for _, why in results[1:])
+
+
+def test_a_promotion_that_was_sent_is_finished_though_somebody_pauses(tmp_path: Path) -> None:
     story = dead_master(tmp_path)
     now = story.port.now()
 
     def hook(address: str, method: str, params: object) -> None:
-        if method == "pool.recover_slaves":
+        if method == PROMOTION:
             memory(story).pause(Pause("op@desk", "let me look first", now, now + 7200))
 
     story.port.before_call = hook
     outcome = story.apply()
-    # The stage that was begun is finished: a promotion without its members would be worse than either end.
-    assert {d.action.verb for d in outcome.done} >= {Verb.FENCE, Verb.PROMOTE, Verb.RECOVER_MEMBERS}
+    # A promotion without its members would be worse than either end.
+    assert {d.action.verb for d in outcome.done if d.result is Result.DONE} >= {
+        Verb.FENCE,
+        Verb.PROMOTE,
+        Verb.RECOVER_MEMBERS,
+    }
     assert Verb.START not in {d.action.verb for d in outcome.done}
     assert outcome.final is not None
     assert all("paused by op@desk" in w.why or "which is withheld" in w.why for w in outcome.final.withheld)

@@ -113,6 +113,36 @@ def test_a_plan_needs_no_disk_and_says_that_apply_does(disk: Disk, tmp_path: Pat
     assert "No space left on device" in note
 
 
+def test_on_what_could_not_be_remembered_nothing_is_done(disk: Disk, tmp_path: Path) -> None:
+    """Neither where the disk is free again by then, nor of what a look between two stages found."""
+    story = member(tmp_path / "first")
+    rec = story.reconciler()
+    disk.full_at = disk.written + 1
+    plan = rec.plan()
+    disk.full_at = 10**9
+    calls = len(story.port.calls)
+    with pytest.raises((StateError, SnapshotError)):
+        rec.apply(plan, Approval())
+    assert len(story.port.calls) == calls
+    story = master(tmp_path / "second")
+    rec = story.reconciler()
+    plan = rec.plan()
+    real, looks = rec.observe, []
+
+    def observe() -> Any:
+        looks.append(True)
+        disk.full_at = disk.written + 1
+        found = real()
+        disk.full_at = 10**9
+        return found
+
+    rec.observe = observe  # type: ignore[method-assign]
+    outcome = rec.apply(plan, Approval())
+    assert looks == [True]
+    assert "what was found can't be remembered" in outcome.stopped
+    assert Verb.PROMOTE in {d.action.verb for d in outcome.done}
+
+
 def test_a_host_that_was_switched_off_by_hand_is_said_to_be_off(disk: Disk, tmp_path: Path) -> None:
     """The certificate can't be kept: the person must know all the same, and what to do."""
     story = member(tmp_path)
