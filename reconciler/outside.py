@@ -24,6 +24,8 @@ from reconciler.xapi.transport import Xapi
 from reconciler.xapi.trust import Trust
 from reconciler.xapi.wire import connect
 
+SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""A clock that nobody sets, and that goes on while the machine is suspended, where there is such a one."""
 GRACE = 0.5
 """Seconds beyond its own deadline after which a question's thread is abandoned."""
 
@@ -54,13 +56,15 @@ class Outside:
     """Port over the real world (core.port.Port). `run_agent` and `run_probe` come from the fencing edge."""
 
     def __init__(self, trust: Trust, run_agent: AgentRunner, run_probe: ProbeRunner = no_probe) -> None:
+        self._began = time.time() - time.clock_gettime(SINCE_BOOT)
         self._xapi = Xapi(trust)
         self._run_agent = run_agent
         self._run_probe = run_probe
 
     def now(self) -> float:
-        """UTC seconds since the epoch."""
-        return time.time()
+        """UTC seconds since the epoch: as the clock had them at the beginning, and what passed since. One that is set
+        right in the middle of a run ends no wait and draws none out."""
+        return self._began + time.clock_gettime(SINCE_BOOT)
 
     def wait(self, seconds: float) -> None:
         """Sleep."""

@@ -25,6 +25,7 @@ from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.port import Fault
 from reconciler.core.wanted import Member
 from reconciler.execute.desk import Desk
+from reconciler.execute.faults import sentence
 from reconciler.execute.lease import LeaseBusy, PoolLease, read_leases, remove_leases, servertime
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
@@ -102,7 +103,7 @@ class Reconciler(Planning):
                 try:
                     results = executor.run_stage(stage, master=self._master())
                 except (LeaseBusy, Fault) as trouble:
-                    stopped = str(trouble)
+                    stopped = sentence(trouble)
                     if not done:
                         raise
                     break

@@ -28,6 +28,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
 from reconciler.core.succession import option_of
 from reconciler.core.words import utc
+from reconciler.execute.faults import sentence
 from reconciler.looking import Look, Looking
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Planning(Looking):
             if judged.voided is not None:
                 self._void(judged.voided, judged.why)
         if look.fault is not None:
-            why = f"its acting master could not be read: {look.fault}"
+            why = f"its acting master could not be read: {sentence(look.fault)}"
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
         busy = (f"another run works on this pool: {one}" for one in self._busy(look))
         reminders = (*self._reminders(look, plan), *busy)

@@ -217,6 +217,11 @@ def _named(text: str, name_of: NameOf) -> str:
     return _OF_STORAGE.sub(shown, text)
 
 
+def sentence(trouble: Exception) -> str:
+    """Any trouble for people, of XAPI's errors what they mean, refs and all."""
+    return explain(trouble, lambda cls, ref: ref).sentence if isinstance(trouble, XapiFailure) else str(trouble)
+
+
 def explain(failure: XapiFailure, name_of: NameOf) -> Explained:
     """What to do about an error, and its sentence with names in place of refs. Unknown codes are PERMANENT."""
     entry = _TABLE.get(failure.code)

@@ -124,3 +124,17 @@ def test_the_missing_right_on_the_command_line(desk: Desk) -> None:
     assert "our account lacks the right pool.add_to_other_config (RBAC_PERMISSION_DENIED)" in refused.text
     assert "pool-operator" in refused.text
     assert "Traceback" not in refused.text
+
+
+def test_what_a_master_refuses_to_tell_is_told_in_words(tmp_path: Path) -> None:
+    story = seen_before(tmp_path, hosts=3, vms=6)
+
+    def hook(address: str, method: str, params: object) -> None:
+        if method == "VBD.get_all_records":
+            raise XapiFailure("RBAC_PERMISSION_DENIED", method, "No permission in user session")
+
+    story.port.before_call = hook
+    why = story.plan().diagnosis.why
+    assert why.endswith(
+        "its acting master could not be read: our account lacks the right VBD.get_all_records (RBAC_PERMISSION_DENIED)"
+    )
