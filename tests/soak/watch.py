@@ -96,6 +96,8 @@ class Watch:
         """(actor, host) of every promotion that was sent."""
         self.attested = attested
         """Hosts that a person swore will stay off, and until when: powered on unseen, that word was broken."""
+        self.pool_ha = any(h.ha_armed for h in lab.hosts.values())
+        """The pool has HA, as its database says; what is armed on one host only nobody can read (docs/safety.md)."""
         self.start = lab.now
         self.found: list[Violation] = []
         self.begun: list[tuple[float, str, str]] = []
@@ -259,7 +261,12 @@ class Watch:
         if level >= Level.MOVE and self.sight.surveyed_low and not finishing:
             self.blame("I6", f"sends {bare} although too few members answered its last survey")
         # Only the database says that HA is on: one who never read it leaves it to XAPI, which refuses the promotion.
-        if level > Level.METADATA and self.has_read() and any(h.ha_armed for h in self.lab.hosts.values()):
+        if (
+            level > Level.METADATA
+            and self.has_read()
+            and self.pool_ha
+            and any(h.ha_armed for h in self.lab.hosts.values())
+        ):
             self.blame("I9", f"sends {bare} though HA is on")
 
     def _strike(self, name: str) -> None:

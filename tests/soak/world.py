@@ -56,6 +56,7 @@ FAULTS = {
     "slow": "slow {host} {other}",
     "backup": "backup hold {host}",
     "memory": "memory full {host}",
+    "ha-armed": "ha armed {host}",
 }
 FAST = Timing.fast()
 REAL = Timing()
