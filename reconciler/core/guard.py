@@ -181,6 +181,16 @@ def words(action: Action) -> str:
     return f"{verb} {action.target.name}"
 
 
+def _upgrade_over(state: PoolState) -> str:
+    """XAPI sets the key when hosts differ in version and removes it when they no longer do; what else set it, or died
+    meanwhile, leaves it there."""
+    key = "param-name=other-config param-key=rolling_upgrade_in_progress"
+    return (
+        "finish it first; if every host has its new version, the key is a left-over: "
+        f"xe pool-param-remove uuid={state.pool.uuid} {key}"
+    )
+
+
 def _refusal(
     wanted: Wanted,
     action: Action,
@@ -208,7 +218,7 @@ def _refusal(
             "watch what it does: xe vm-list params=name-label,power-state,resident-on",
         )
     if state is not None and "rolling_upgrade_in_progress" in state.pool.other_config and action.level > Level.METADATA:
-        return "a rolling upgrade of the pool is in progress", "finish it first"
+        return "a rolling upgrade of the pool is in progress", _upgrade_over(state)
     if brake[0] and action.level >= Level.MOVE:
         return brake
     most = wanted.policy.brake.max_hosts_per_run
