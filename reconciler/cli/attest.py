@@ -64,7 +64,8 @@ def attest(
     """
     try:
         with troubles():
-            wanted = one(path, repo, revision)
+            wanted = one(path, repo, revision, state_dir)
+            path = wanted.argument
             rec = reconciler(wanted, state_dir)
             if sum((listing, revoke, dead, file is not None)) > 1:
                 raise Stop(Exit.USAGE, "--dead, --from, --list and --revoke are four different things", "choose one")

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -113,12 +113,19 @@ def wanted_of(loaded: Loaded) -> Wanted:
     return loaded.wanted
 
 
-def one(path: str, repo: Path | None = None, revision: str = "HEAD") -> Wanted:
+def placed(wanted: Wanted, state: Path | None) -> Wanted:
+    """The manifest with the state directory that was typed: the next command needs it, too."""
+    if state is None or os.environ.get("XENREC_STATE_DIR") == str(state):
+        return wanted
+    return replace(wanted, state_dir=str(state))
+
+
+def one(path: str, repo: Path | None = None, revision: str = "HEAD", state: Path | None = None) -> Wanted:
     """The manifest of a command that is about one pool."""
     found = load(path, repo, revision)
     if len(found) != 1:
         raise Stop(Exit.USAGE, f"{path} holds {len(found)} pools and this command is about one", "name one manifest")
-    return wanted_of(found[0])
+    return placed(wanted_of(found[0]), state)
 
 
 YieldOption = Annotated[
@@ -141,7 +148,7 @@ def reconciler(
 ) -> Reconciler:
     """All rooms for one pool over the real outside. Raises Stop."""
     with troubles():
-        return rooms.open_pool(wanted, state, attended=attended, failback=failback, progress=progress)
+        return rooms.open_pool(placed(wanted, state), state, attended=attended, failback=failback, progress=progress)
 
 
 def yielding(wanted: Wanted, hosts: Iterable[str]) -> frozenset[str]:

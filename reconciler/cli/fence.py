@@ -10,6 +10,8 @@ import typer
 from reconciler.cli.attest import seconds
 from reconciler.cli.common import (
     PathArgument,
+    RepoOption,
+    RevisionOption,
     StateOption,
     Stop,
     fail,
@@ -40,11 +42,11 @@ HostsArgument = Annotated[
 
 
 def _probed(
-    path: PathArgument, hosts: HostsArgument, state_dir: StateOption
+    path: PathArgument, hosts: HostsArgument, repo: RepoOption, revision: RevisionOption, state_dir: StateOption
 ) -> tuple[Wanted, tuple[Member, ...], Mapping[str, Sequence[Probe]]]:
     """What every declared fence device of the hosts says. Raises Stop."""
     with troubles():
-        wanted = one(path)
+        wanted = one(path, repo, revision, state_dir)
         members = _members(wanted, hosts)
         return wanted, members, reconciler(wanted, state_dir).fencer.probe(members)
 
@@ -65,13 +67,19 @@ def _members(wanted: Wanted, hosts: Sequence[str] | None) -> tuple[Member, ...]:
 
 
 @app.command("status")
-def status(path: PathArgument, hosts: HostsArgument = None, state_dir: StateOption = None) -> None:
+def status(
+    path: PathArgument,
+    hosts: HostsArgument = None,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
+    state_dir: StateOption = None,
+) -> None:
     """What every declared fence device says about its host's power. Nothing is switched.
 
     Exit: 0 every host's power is known, 3 some device or host could not be asked.
     """
     try:
-        _, members, probes = _probed(path, hosts, state_dir)
+        _, members, probes = _probed(path, hosts, repo, revision, state_dir)
     except Stop as stop:
         fail(stop)
     width = max(len(m.name) for m in members)
@@ -87,13 +95,19 @@ def status(path: PathArgument, hosts: HostsArgument = None, state_dir: StateOpti
 
 
 @app.command("test")
-def check(path: PathArgument, hosts: HostsArgument = None, state_dir: StateOption = None) -> None:
+def check(
+    path: PathArgument,
+    hosts: HostsArgument = None,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
+    state_dir: StateOption = None,
+) -> None:
     """Check the fence agents before they are needed: their options against what they know, and their status.
 
     Nothing is switched. Exit: 0 a recovery can prove every host dead by itself, 3 it can't for some host.
     """
     try:
-        wanted, members, probes = _probed(path, hosts, state_dir)
+        wanted, members, probes = _probed(path, hosts, repo, revision, state_dir)
     except Stop as stop:
         fail(stop)
     able = True
@@ -150,6 +164,8 @@ def off(
         bool, typer.Option("--alive", help="Also when the host answers: its VMs lose power at once.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needs --reason.")] = False,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
 ) -> None:
     """Switch a host off by its fence agent, read it back, and record the certificate that it is dead.
@@ -159,7 +175,8 @@ def off(
     s = screen()
     try:
         with troubles():
-            wanted = one(path)
+            wanted = one(path, repo, revision, state_dir)
+            path = wanted.argument
             (member,) = _members(wanted, [host])
             if not member.fencing:
                 raise Stop(

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli.common import PathArgument, StateOption, Stop, fail, one, reconciler, say, screen, troubles
+from reconciler.cli.common import (
+    PathArgument,
+    RepoOption,
+    RevisionOption,
+    StateOption,
+    Stop,
+    fail,
+    one,
+    reconciler,
+    say,
+    screen,
+    troubles,
+)
 from reconciler.cli.exits import Exit
 from reconciler.core.history import summary
 from reconciler.views.terminal_history import history_json, history_text, run_json, run_text
@@ -25,6 +37,8 @@ def history(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Show this run line by line; or: last.")] = None,
     most: Annotated[int, typer.Option("--most", min=1, help="How many runs to list.")] = 20,
     form: Annotated[HistoryFormat, typer.Option("--format", help="text or json.")] = HistoryFormat.TEXT,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
 ) -> None:
     """Who ran what on a pool, when, and what came of it; with RUN its time line. Nothing is contacted.
@@ -34,7 +48,8 @@ def history(
     s = screen()
     try:
         with troubles():
-            wanted = one(path)
+            wanted = one(path, repo, revision, state_dir)
+            path = wanted.argument
             folder = reconciler(wanted, state_dir).folder
             known = folder.runs()
             if run is None:

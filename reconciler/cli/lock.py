@@ -10,6 +10,8 @@ import typer
 
 from reconciler.cli.common import (
     PathArgument,
+    RepoOption,
+    RevisionOption,
     StateOption,
     Stop,
     fail,
@@ -40,6 +42,8 @@ class LockFormat(StrEnum):
 def show(
     path: PathArgument,
     form: Annotated[LockFormat, typer.Option("--format", help="text or json.")] = LockFormat.TEXT,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
 ) -> None:
     """Who works on this pool: the lock on this machine and the lease in the pool. Nothing is changed.
@@ -48,7 +52,9 @@ def show(
     """
     try:
         with troubles():
-            rec = reconciler(one(path), state_dir)
+            wanted = one(path, repo, revision, state_dir)
+            path = wanted.argument
+            rec = reconciler(wanted, state_dir)
             here = rec.folder.holder()
             rec.observe()
             asked = rec.held_leases()
@@ -77,6 +83,8 @@ def show(
 def release(
     path: PathArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
 ) -> None:
     """Remove the lease that a dead run left in the pool. A run that lives notices it, and stops.
@@ -85,7 +93,9 @@ def release(
     """
     try:
         with troubles():
-            rec = reconciler(one(path), state_dir)
+            wanted = one(path, repo, revision, state_dir)
+            path = wanted.argument
+            rec = reconciler(wanted, state_dir)
             with rec.folder.lock(run=rec.run, since=rec.port.now()):
                 rec.observe()
                 asked = rec.held_leases()

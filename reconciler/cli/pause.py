@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from reconciler import people
-from reconciler.cli.common import PathArgument, StateOption, Stop, fail, one, reconciler, say, tell, troubles
+from reconciler.cli.common import (
+    PathArgument,
+    RepoOption,
+    RevisionOption,
+    StateOption,
+    Stop,
+    fail,
+    one,
+    reconciler,
+    say,
+    tell,
+    troubles,
+)
 from reconciler.cli.exits import Exit
 from reconciler.core.parked import parked
 from reconciler.pipeline import Reconciler
@@ -30,6 +42,8 @@ def pause(
     listing: Annotated[bool, typer.Option("--list", help="List the pauses that hold.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="End the pause of the pool, or with --vm of the VM.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="With --clear: end every pause.")] = False,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
 ) -> None:
     """Let every run leave a pool, or one VM, alone: it is looked at and planned, and nothing is done.
@@ -38,7 +52,8 @@ def pause(
     """
     try:
         with troubles():
-            wanted = one(path)
+            wanted = one(path, repo, revision, state_dir)
+            path = wanted.argument
             rec = reconciler(wanted, state_dir)
             if sum((listing, clear, bool(until or lasting))) > 1:
                 raise Stop(Exit.USAGE, "--list, --clear and a time are three different things", "choose one")
@@ -101,6 +116,8 @@ def unpark(
         str | None, typer.Option("--host", metavar="HOST", help="XAPI's HA is not armed on this member any more.")
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List what failed in the last runs.")] = False,
+    repo: RepoOption = None,
+    revision: RevisionOption = "HEAD",
     state_dir: StateOption = None,
 ) -> None:
     """Let unattended runs try again what failed in so many runs in a row that they leave it alone.
@@ -110,7 +127,8 @@ def unpark(
     """
     try:
         with troubles():
-            wanted = one(path)
+            wanted = one(path, repo, revision, state_dir)
+            path = wanted.argument
             rec = reconciler(wanted, state_dir)
             if host is not None:
                 gone = people.disarmed(rec, by=operator(), host=host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -76,9 +77,11 @@ def show_plan(
     state: PoolState | None = None,
     drilled: tuple[Drill, News] | None = None,
     verbose: bool = False,
+    out: Path | None = None,
+    most: int | None = None,
 ) -> str:
     """A plan in one of its views, with the drill beside it, if there was one. The runbook needs the manifest, for
-    addresses and agents."""
+    addresses and agents. `out`: where it was saved, so that this is what is applied; `most`: --max-actions."""
     if form is Format.JSON:
         return plan_json(plan, news_document(*drilled) if drilled else None)
     if form is Format.MARKDOWN:
@@ -90,7 +93,8 @@ def show_plan(
             raise Stop(Exit.USAGE, "--format xe needs the manifest", "xenrec plan MANIFEST --format xe")
         return xe_runbook(plan, wanted, state)
     s = screen()
-    text = plan_text(plan, width=s.width, ascii=s.ascii, color=s.color, verbose=verbose)
+    typed = f"xenrec apply {shlex.quote(str(out))}" if out is not None and plan.actions else None
+    text = plan_text(plan, width=s.width, ascii=s.ascii, color=s.color, verbose=verbose, apply_command=typed, most=most)
     if drilled:
         command = f"xenrec drill {plan.argument or plan.source}"
         text += news_text(*drilled, command=command, width=s.width, ascii=s.ascii, color=s.color)
@@ -222,7 +226,18 @@ def plan(
                 )
                 if out is not None:
                     _write(out, made)
-                say(show_plan(made, form, wanted=wanted, state=state, drilled=drilled, verbose=verbose))
+                say(
+                    show_plan(
+                        made,
+                        form,
+                        wanted=wanted,
+                        state=state,
+                        drilled=drilled,
+                        verbose=verbose,
+                        out=out,
+                        most=max_actions,
+                    )
+                )
             codes.append(plan_code(made, detailed=detailed))
         except Stop as stop:
             tell(stop_words(stop), err=True)

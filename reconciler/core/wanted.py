@@ -339,13 +339,17 @@ class Wanted:
     rolling: str = ""
     """The rolling maintenance that this run is part of: only it enables the hosts that it disabled."""
 
+    state_dir: str = ""
+    """The state directory that was named on the command line, "" where it was not: the next command needs it, too."""
+
     @property
     def argument(self) -> str:
         """What names this manifest on a command line, for the next command to type."""
+        kept = f" --state-dir {shlex.quote(self.state_dir)}" if self.state_dir else ""
         if self.commit is None:
-            return shlex.quote(self.source) if self.source else "MANIFEST"
+            return (shlex.quote(self.source) if self.source else "MANIFEST") + kept
         path = shlex.quote(self.source.partition(":")[2] or ".")
-        return f"{path} --repo {shlex.quote(self.repo or 'REPOSITORY')} --revision {self.commit[:12]}"
+        return f"{path} --repo {shlex.quote(self.repo or 'REPOSITORY')} --revision {self.commit[:12]}{kept}"
 
     def probe_of(self, member: Member) -> tuple[str, ...]:
         """The command that tells how old a member's copy of the pool database is; () where none is declared."""

@@ -46,11 +46,12 @@ def plan_text(
     color: bool = False,
     verbose: bool = False,
     apply_command: str | None = None,
+    most: int | None = None,
 ) -> str:
     """The plan as text, each line at most `width` cells (commands excepted, which must survive being copied).
 
-    `apply_command` is what to type to perform it; "" for nothing, None for the obvious one. A plan with nothing to do
-    and nothing to say is one line.
+    `apply_command` is what to type to perform it; "" for nothing, None for the obvious one; `most` is the bound on
+    actions that it was made with. A plan with nothing to do and nothing to say is one line.
     """
     page = Page(width=width, ascii=ascii, color=color)
     if words.is_as_declared(plan):
@@ -91,6 +92,7 @@ def plan_text(
         if command:
             command += " --failback" if plan.failback else ""
             command += "".join(f" --yield {shlex.quote(host)}" for host in plan.yields)
+            command += f" --max-actions {most}" if most is not None else ""
         if plan.withheld and not plan.actions and (plan.unmet or plan.notes):
             command = plan.withheld[0].remedy  # said above, but the last line is what is read first at 3 a.m.
     page.next(command, indent=0)
