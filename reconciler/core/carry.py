@@ -75,6 +75,7 @@ class Carrier:
             before=f"Running on {one.thing.name}",
             after=str(PowerState.HALTED),
             follows=self.before.get(other.ref, ()),
+            source=one.thing,
         )
         draft.actions.append(action)
         draft.given_up[action.id] = Unmet(

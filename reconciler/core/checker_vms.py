@@ -40,7 +40,8 @@ def power_change(action: Action, world: World) -> list[str]:
     if wish is None:
         why.append("the manifest does not name it")
     elif wish.state not in GOALS[action.verb] and not (
-        _may_stop(action, vm, wish, state, world) or _may_be_shed(action, wish, world)
+        _stops_there(action, vm, state)
+        and (_may_stop(action, vm, wish, state, world) or _may_be_shed(action, wish, world))
     ):
         why.append(f"the manifest declares it {wish.state}")
     if (
@@ -56,6 +57,12 @@ def power_change(action: Action, world: World) -> list[str]:
     elif world.power[vm.ref] is PowerState.HALTED:
         why.append("it is halted")
     return why
+
+
+def _stops_there(action: Action, vm: Vm, state: PoolState) -> bool:
+    """It names the host for whose sake the VM stops: one that has left it meanwhile runs on."""
+    host = state.hosts.get(vm.resident_on or "")
+    return host is not None and action.source is not None and action.source.uuid == host.uuid
 
 
 def _may_stop(action: Action, vm: Vm, wish: VmWish, state: PoolState, world: World) -> bool:

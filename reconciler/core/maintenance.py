@@ -256,6 +256,7 @@ def _stop(vm: Vm, wish: VmWish, one: Stand, why: str, follows: tuple[str, ...]) 
         before=f"Running on {one.thing.name}",
         after=str(PowerState.HALTED),
         follows=follows,
+        source=one.thing,
     )
 
 

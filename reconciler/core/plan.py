@@ -126,7 +126,8 @@ class Action:
 
     `before` and `after` are words for people ("Halted", "Running on xen02"). `to` is the host (or SR) that it goes to;
     `certificate_of` names the hosts whose death it rests on; `follows` the ids that must have succeeded before;
-    `via` is the address that the call goes to: "" means the acting master; `source` the host that a migration leaves.
+    `via` is the address that the call goes to: "" means the acting master; `source` the host that a migration
+    leaves, or for whose sake a VM is stopped there and nowhere else.
     `behind` names ids that must have ended before, in whatever way; `ready` is what an AWAIT_READY waits for.
     """
 

@@ -83,7 +83,7 @@ def _unfit_vm(bench: Bench, action: Action, way: Way, vm: dict[str, Json]) -> Do
         return already(action, f"it is {state} already{on}")
     if state != way.needs:
         return refused(action, f"it is {state}, not {way.needs}", "plan again")
-    if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm)):
+    if (action.verb is Verb.MIGRATE or action.source) and (wrong := astray(bench, action, vm)):
         return wrong
     for operation in sorted(way.operations):
         if (text := dict(vm.get("blocked_operations") or {}).get(operation)) is not None:

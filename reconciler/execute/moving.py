@@ -26,7 +26,7 @@ def is_there(bench: Bench, action: Action, vm: dict[str, Json]) -> bool:
 
 
 def astray(bench: Bench, action: Action, vm: dict[str, Json]) -> Done | None:
-    """Why a running VM is not where the plan would move it from."""
+    """Why a running VM is not where the plan would move it from, or stop it for that host's sake."""
     if action.source is None:
         return refused(action, "the plan does not name the host that it leaves", "plan again")
     if _uuid(bench, vm) == action.source.uuid:

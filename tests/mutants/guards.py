@@ -297,7 +297,9 @@ GUARDS: tuple[Guard, ...] = (
         "I1", VMS, "        if not _cut_off(result.failure):\n            start.refused()", "        start.refused()"
     ),
     # --- moves and maintenance ----------------------------------------------------------------------------------------
-    off("I7", FIT, "if action.verb is Verb.MIGRATE and (wrong := astray(bench, action, vm))", MOVING),
+    off(
+        "I7", FIT, "if (action.verb is Verb.MIGRATE or action.source) and (wrong := astray(bench, action, vm))", MOVING
+    ),
     off("I7", FIT, "if action.verb is Verb.MIGRATE and (trouble := source_trouble(bench, action))", MOVING),
     off("I9", MAINTENANCE, 'if pool.get("ha_enabled")', UPKEEP),
     off("I5", MAINTENANCE, "if member is None or member.state is not MemberState.MAINTENANCE", UPKEEP),

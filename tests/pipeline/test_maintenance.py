@@ -13,8 +13,10 @@ from reconciler.core.mark import MARK
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Result, Status, Verb
 from reconciler.core.port import FaultKind, TransportFault, XapiFailure
-from reconciler.core.wanted import Level, MemberState, MetadataPolicy
+from reconciler.core.wanted import Level, MemberState, MetadataPolicy, PlacementWish
 from reconciler.lab import Release
+from reconciler.lab.visitor import Visitor
+from reconciler.pipeline import Approval
 from tests.support.calls import Killed, changes
 from tests.support.scenario_pool import make_lab
 from tests.support.story import Story, wanted_of
@@ -28,6 +30,9 @@ POOL: dict[str, Any] = {
         {"name": "app1", "at": "xen01"},
     ],
 }
+
+
+MIGRATE_BIG2 = ("VM.pool_migrate", "vm:big2", "host:xen01", "{}")
 
 
 def story(folder: Path, **more: Any) -> Story:
@@ -229,6 +234,31 @@ def test_somebody_disables_it_between_plan_and_apply(tmp_path: Path) -> None:
     assert out.final is not None
     assert out.final.status is Status.CLEAN
     assert where(s)["xen02"] == []
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["it has left by itself", "it is there still"])
+def test_what_was_to_be_stopped_for_a_maintenance_runs_on_where_it_went_meanwhile(tmp_path: Path, gone: bool) -> None:
+    """Found by soak seed 10030295: another run had stopped it and started it elsewhere, and it was stopped there."""
+    big = [{"name": f"big{n}", "at": f"xen0{n}", "gib": 20} for n in (1, 2, 3)]
+    s = story(tmp_path, vms=big)
+    s.wish("big2", placement=PlacementWish(stop_for_maintenance=True))
+    rest(s, "xen02")
+    run = s.reconciler()
+    with run.folder.lock(run=run.run, since=s.port.now()):
+        made = run.plan()
+        assert [a.verb for a in made.actions if a.target.name == "big2"] == [Verb.SHUTDOWN]
+        if gone:
+            for method, *words in (("VM.clean_shutdown", "vm:big1"), MIGRATE_BIG2):
+                Visitor(s.lab, lambda text: None).call("", method, words)
+                s.wait(60)
+        out = run.apply(made, Approval())
+    stop = next(d for d in out.done if d.action.verb is Verb.SHUTDOWN)
+    if gone:
+        assert (stop.result, stop.why) == (Result.REFUSED, "it runs on xen01, not on xen02")
+        assert where(s)["xen01"] == ["big2"]
+    else:
+        assert stop.result is Result.DONE
+        assert where(s)["xen02"] == []
 
 
 def test_killed_at_every_write_and_run_again(tmp_path: Path) -> None:

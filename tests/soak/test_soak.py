@@ -143,6 +143,7 @@ def test_the_physical_truth_counts_not_the_recorded_one() -> None:
         (5105136, "a successor in emergency mode, and the plan asked for a proof of its death"),
         (5122123, "a hard shutdown during a migration: the lab let the domain run on unrecorded"),
         (10018568, "a line that comes and goes hid a master that another machine made: told in docs/safety.md"),
+        (10030295, "what was to be stopped for a maintenance was stopped where another run had brought it"),
         (10021425, "a replaced master was back, alone and cut off, when its successor died: told in docs/safety.md"),
         (10509418, "an attestation saw that HA is on, and forgot it; then the master was lost"),
         (10506570, "a migration that did not happen and is sent again is no second move: the watch was wrong"),
