@@ -97,22 +97,6 @@ def start_one(story: Story, host: str) -> str:
     return str(vm["name_label"])
 
 
-def at(story: Story, method: str, then: Callable[[], None], *, nth: int = 1, before: bool = True) -> None:
-    """Once, around the nth call of a method."""
-    left = [nth]
-
-    def hook(address: str, called: str, params: Sequence[Any]) -> None:
-        if called == method:
-            left[0] -= 1
-            if left[0] == 0:
-                then()
-
-    if before:
-        story.port.before_call = hook
-    else:
-        story.port.after_call = hook
-
-
 def test_a_second_master_gives_way_at_a_word_that_names_it(tmp_path: Path) -> None:
     story, old, new, _member = split(tmp_path)
     _, plan = run_of(story)
@@ -143,7 +127,7 @@ def test_a_lost_reply_is_observed_and_the_call_not_repeated(tmp_path: Path) -> N
     def lose() -> None:
         raise TransportFault(FaultKind.DROPPED, "the connection broke", sent=True)
 
-    at(story, RESET, lose, before=False)
+    story.at(RESET, lose, before=False)
     assert first(perform(story, run, plan)).result is Result.DONE
     assert sent(story, RESET) == 1
 
@@ -226,7 +210,7 @@ def test_a_winner_that_went_away_is_not_followed(tmp_path: Path, nth: int) -> No
     if nth == 1:
         story.lab.stop_toolstack(new)
     else:
-        at(story, "session.slave_local_login_with_password", lambda: story.lab.stop_toolstack(new), nth=2)
+        story.at("session.slave_local_login_with_password", lambda: story.lab.stop_toolstack(new), nth=2)
     outcome = perform(story, run, plan)
     assert first(outcome).result in (Result.REFUSED, Result.FAILED)
     assert sent(story, RESET) == 0
@@ -239,7 +223,7 @@ def test_both_are_looked_at_between_the_local_login_and_the_call(tmp_path: Path,
     gone = (old, new)[which]
     run, plan = run_of(story, old)
     login = "session.slave_local_login_with_password"
-    at(story, login, lambda: story.lab.stop_toolstack(gone), nth=2, before=False)
+    story.at(login, lambda: story.lab.stop_toolstack(gone), nth=2, before=False)
     refused(story, run, plan, f"{gone} accepted logins a moment ago")
 
 
@@ -326,7 +310,7 @@ def test_out_of_a_circle_of_members_in_emergency_mode_which_repeat_what_their_ma
 def test_somebody_else_promotes_between_the_survey_and_the_call(tmp_path: Path) -> None:
     story, _master, _second, third = circle(tmp_path)
     run, plan = run_of(story)
-    at(story, "session.slave_local_login_with_password", lambda: story.lab.stop_toolstack(third), nth=4)
+    story.at("session.slave_local_login_with_password", lambda: story.lab.stop_toolstack(third), nth=4)
     done = first(perform(story, run, plan), Verb.PROMOTE)
     assert done.result is Result.REFUSED
     assert sent(story, TRANSITION) == 0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -42,21 +40,6 @@ def apply_this(story: Story, run: Reconciler, plan: Plan) -> Outcome:
     """Apply a plan after a person has read it for a while."""
     with run.folder.lock(run=run.run, since=story.port.now()):
         return run.apply(plan, Approval())
-
-
-def when(story: Story, method: str, action: Any, *, after: bool = False) -> None:
-    """Do something once, before (or after) the first call of this method."""
-    done: list[bool] = []
-
-    def hook(address: str, called: str, params: Sequence[Any]) -> None:
-        if called == method and not done:
-            done.append(True)
-            action()
-
-    if after:
-        story.port.after_call = hook
-    else:
-        story.port.before_call = hook
 
 
 def restarted_master_is_proved(story: Story) -> None:
@@ -113,7 +96,7 @@ def test_an_attested_master_that_answers_again_voids_the_word(tmp_path: Path, re
 def test_the_old_master_returns_in_the_middle_of_the_promotion(tmp_path: Path, release: Release) -> None:
     """Power comes back while the promoted member restarts: it follows the new master, or the two are told apart."""
     story = dead_master(tmp_path, release=release)
-    when(story, PROMOTION, lambda: story.lab.power_on("xen01"), after=True)
+    story.at(PROMOTION, lambda: story.lab.power_on("xen01"), before=False)
     for _ in range(4):
         outcome = story.apply()
         assert outcome.final is not None
@@ -164,7 +147,7 @@ def test_a_word_that_expires_in_the_middle_of_an_apply(tmp_path: Path, release: 
     """What was begun ends; what had not begun is refused."""
     story = dead_member(tmp_path, release=release, fencing=False)
     story.attest("xen03", lifetime=600.0)
-    when(story, "Async.VM.start_on", lambda: story.wait(600), after=True)
+    story.at("Async.VM.start_on", lambda: story.wait(600), before=False)
     outcome = story.apply()
     assert story.lab.harm() == []
     assert story.doubles() == []
@@ -182,7 +165,7 @@ def test_an_approved_plan_is_a_ceiling(tmp_path: Path, release: Release) -> None
     story = dead_member(tmp_path, release=release)
     run = story.reconciler()
     plan = run.plan()
-    when(story, "Async.host.declare_dead", lambda: Console(story)("VM.hard_shutdown", Console(story).vm("web-2")))
+    story.at("Async.host.declare_dead", lambda: Console(story)("VM.hard_shutdown", Console(story).vm("web-2")))
     with run.folder.lock(run=run.run, since=story.port.now()):
         outcome = run.apply(plan, Approval(plan))
     assert outcome.final is not None
@@ -203,7 +186,7 @@ def test_a_person_is_asked_for_what_goes_beyond_the_approved_plan(
     story = dead_member(tmp_path, release=release)
     run = story.reconciler()
     plan = run.plan()
-    when(story, "Async.host.declare_dead", lambda: Console(story)("VM.hard_shutdown", Console(story).vm("web-2")))
+    story.at("Async.host.declare_dead", lambda: Console(story)("VM.hard_shutdown", Console(story).vm("web-2")))
     asked: list[Plan] = []
 
     def ask(more: Plan) -> bool:
@@ -224,7 +207,7 @@ def test_an_approved_regain_covers_what_was_forecast_and_no_more(tmp_path: Path,
     run = story.reconciler()
     plan = run.plan()
     assert of_verb(plan, Verb.FENCE) == ["xen01"]
-    when(story, "pool.recover_slaves", lambda: story.lab.power_off("xen04"))
+    story.at("pool.recover_slaves", lambda: story.lab.power_off("xen04"))
     with run.folder.lock(run=run.run, since=story.port.now()):
         outcome = run.apply(plan, Approval(plan))
     assert outcome.final is not None
@@ -246,7 +229,7 @@ def test_a_vm_that_somebody_started_meanwhile_is_left_as_it_is(tmp_path: Path, r
         console = Console(story)
         console("VM.start_on", console.vm("mail-1"), console.host("xen02"), False, False)
 
-    when(story, "Async.VM.start_on", somebody)
+    story.at("Async.VM.start_on", somebody)
     outcome = story.apply()
     proved(story, outcome, left=["ci-3"])
     assert running(story)["mail-1"] == "xen02"

@@ -5,9 +5,10 @@ Tests and scenario folders tell their stories with it. Production code only, but
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from reconciler.core.guard import Allowance
 from reconciler.core.plan import Done, Outcome, Plan
@@ -140,6 +141,21 @@ class Story:
     def wait(self, seconds: float) -> None:
         """Virtual time."""
         self.port.wait(seconds)
+
+    def at(self, method: str, then: Callable[[], object], *, nth: int = 1, before: bool = True) -> None:
+        """Something happens once, right before (or after) the nth call of a method."""
+        left = [nth]
+
+        def hook(address: str, called: str, params: Sequence[Any]) -> None:
+            if called == method:
+                left[0] -= 1
+                if left[0] == 0:
+                    then()
+
+        if before:
+            self.port.before_call = hook
+        else:
+            self.port.after_call = hook
 
     def doubles(self) -> list[str]:
         """VMs that physically run on more than one host."""
