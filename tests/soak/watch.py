@@ -1,4 +1,5 @@
-"""Every call that a run sends, judged against the physical truth of that moment (I1-I9, I11); moving.py has a part.
+"""Every call that a run sends, judged against the physical truth of that moment (I1-I9, I11). crowning.py, moving.py
+and powering.py have parts.
 
 Nothing here asks the program what it believes. A sign of life counts only if the host gave it already when the run last
 looked at that address: what changes between a look and the call that follows it at once, nobody can see.
@@ -8,42 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from reconciler.core.wanted import Level, SelectorKind, VmWish, Wanted, WantedState
+from reconciler.core.wanted import Level, SelectorKind, VmWish, Wanted
 from reconciler.lab import Lab, LabHost
-from tests.soak.moving import disks_within_reach, maintained, of_host, second_master
-from tests.soak.placing import may_be_shed, of_migration, on_target
+from tests.soak.crowning import of_pointing, of_promotion, of_recovery
+from tests.soak.levels import LEVELS, UNJUDGED
+from tests.soak.moving import of_host
+from tests.soak.powering import of_vm
 from tests.support.calls import changes
-
-LEVELS = {
-    "pool.set_default_SR": Level.METADATA,
-    "pool.set_suspend_image_SR": Level.METADATA,
-    "VM.set_affinity": Level.METADATA,
-    "pool.sync_database": Level.METADATA,
-    "host.add_to_other_config": Level.METADATA,
-    "host.remove_from_other_config": Level.METADATA,
-    "pool.designate_new_master": Level.MOVE,
-    "host.disable": Level.MOVE,
-    "host.enable": Level.MOVE,
-    "VM.pool_migrate": Level.MOVE,
-    "VM.start_on": Level.POWER,
-    "VM.resume_on": Level.POWER,
-    "VM.unpause": Level.POWER,
-    "VM.clean_shutdown": Level.POWER,
-    "VM.suspend": Level.POWER,
-    "host.declare_dead": Level.BURY,
-    "VM.power_state_reset": Level.BURY,
-    "agent:off": Level.CROWN,
-    "pool.emergency_transition_to_master": Level.CROWN,
-    "pool.recover_slaves": Level.CROWN,
-    "pool.emergency_reset_master": Level.CROWN,
-}
-"""Every call that writes and that a run may send, and from which level on (I5: there are no others)."""
-UNJUDGED = frozenset({"message.create", "pool.add_to_other_config", "pool.remove_from_other_config"})
-"""Notes and the lease: they change nothing that runs."""
-BEGINS = {"VM.start_on": ("Halted",), "VM.resume_on": ("Suspended",)}
-ENDS = {"VM.clean_shutdown": WantedState.HALTED, "VM.suspend": WantedState.SUSPENDED}
 
 
 @dataclass(frozen=True)
@@ -169,7 +144,7 @@ class Watch:
         """Share of the declared members that answer us; who is silent in maintenance or sworn off is left out."""
         resting = {m.name for m in self.wanted.members if m.state == "maintenance"}
         heard = {name: self.answers(host) for name, host in self.lab.hosts.items()}
-        out = resting.union(name for name, host in self.lab.hosts.items() if self._sworn_off(host))
+        out = resting.union(name for name, host in self.lab.hosts.items() if self.sworn_off(host))
         counted = [answers for name, answers in heard.items() if answers or name not in out]
         return sum(counted) / max(1, len(counted))
 
@@ -183,12 +158,12 @@ class Watch:
         if host is not None:
             self.sight.probed[host.name] = self.number
 
-    def _seen(self, host: LabHost) -> bool:
+    def seen(self, host: LabHost) -> bool:
         """It answered already when it was last looked at in this run."""
         since, looked = self.sight.answers_since.get(host.name), self.sight.probed.get(host.name)
         return since is not None and looked is not None and since <= looked
 
-    def _sworn_off(self, host: LabHost) -> bool:
+    def sworn_off(self, host: LabHost) -> bool:
         """A person swore that it stays off, and nothing shows us otherwise."""
         return self.attested.get(host.name, 0.0) > self.lab.now and not self.lab.reaches(self.source, host)
 
@@ -223,9 +198,9 @@ class Watch:
             return
         self._limits(bare)
         judge: dict[str, Callable[[str, Sequence[Any]], None]] = {
-            "pool.emergency_transition_to_master": self._promotion,
-            "pool.recover_slaves": self._recovery,
-            "pool.emergency_reset_master": self._pointing,
+            "pool.emergency_transition_to_master": partial(of_promotion, self),
+            "pool.recover_slaves": partial(of_recovery, self),
+            "pool.emergency_reset_master": partial(of_pointing, self),
             "host.declare_dead": self._burial,
             "pool.designate_new_master": self._handover,
             "pool.sync_database": self._refresh,
@@ -235,7 +210,7 @@ class Watch:
         elif bare.startswith("host."):
             of_host(self, bare, address, params)
         elif bare.startswith("VM."):
-            self._vm(bare, address, params)
+            of_vm(self, bare, address, params)
         elif bare == "pool.sync_database":
             if self.sight.read.get(("host", "*"), -1) <= self.sight.written:
                 self.blame("I7", f"{bare} without reading the hosts after its last write")
@@ -280,66 +255,12 @@ class Watch:
         self._limits("agent:off")
         host = self.lab.hosts[name]
         self._strike(name)
-        if self._seen(host):
+        if self.seen(host):
             self.blame("fence", f"fences {name}, which answers")
         looked = max(self.sight.probed.get(name, -1), self.sight.power_read.get(name, -1))
         if looked <= self.sight.written:
             self.blame("I7", f"fences {name} without looking at it after its last write")
         self.sight.written = self.number
-
-    def _promotion(self, address: str, params: Sequence[Any]) -> None:
-        candidate = self.lab.at(address)
-        assert candidate is not None
-        for host in self.lab.hosts.values():
-            if host is candidate:
-                continue
-            ts = host.toolstack
-            followers = [
-                h.name
-                for h in self.lab.hosts.values()
-                if h is not host
-                and h.toolstack is not None
-                and h.toolstack.master_address == host.address
-                and self.lab.reaches(h.name, host)
-            ]
-            acting = ts is not None and ts.is_master and ts.alive and not host.hung and not self._sworn_off(host)
-            began = self.sight.acts_since.get(host.name, self.number)
-            if not followers and self._made_unseen(host):
-                continue
-            if acting and began <= self.sight.probed.get(host.name, -1):
-                self.blame("I2", f"promotes {candidate.name} while {host.name} acts as master")
-            elif acting and followers and began < self.number:
-                self.blame("I2", f"promotes {candidate.name} while {host.name} is the master of {followers}")
-            known = self._role_was_seen(host, self.sight.probed.get(candidate.name, -1))
-            told = host.name in {told for _, told in self.promoted}
-            if host.role == "master" and host.powered and told and known:
-                self.blame("I3", f"promotes {candidate.name} after {host.name}, which has power")
-        # Told by another machine it may be: both chose the same one, and the call changes nothing then.
-        if candidate.role == "master" and (self.name, candidate.name) in self.promoted:
-            self.blame("I3", f"promotes {candidate.name}, which was told already")
-        unseen = [m.name for m in self.wanted.members if self.sight.probed.get(m.name, -1) <= self.sight.written]
-        if unseen:
-            self.blame("I7", f"promotes {candidate.name} without asking {unseen} after its last write")
-        self.promoted.append((self.name, candidate.name))
-
-    def _made_unseen(self, host: LabHost) -> bool:
-        """Nobody follows it and it did not answer this machine's last look: no witness that this machine can ask knows
-        of it (docs/safety.md, two machines while there is no master). Either the other machine made it master; or it is
-        a master beside the pool's, made by somebody or replaced and back alone, while a member tells that it follows
-        another, and this machine's last reading names another."""
-        others = {told for who, told in self.promoted if who != self.name}
-        mine = {told for who, told in self.promoted if who == self.name}
-        if host.name in mine or self._seen(host):
-            return False
-        telling = [h for h in self.lab.hosts.values() if self.answers(h) and h.role.startswith("slave:")]
-        told = any(h.toolstack is not None and not h.toolstack.emergency for h in telling)
-        meant = any(h.role == f"slave:{host.address}" for h in telling)
-        elsewhere = bool(self.by_hand or self.promoted) and told and not meant and host.name != self.last_master
-        return host.name in others or elsewhere
-
-    def _role_was_seen(self, host: LabHost, looked: int) -> bool:
-        """It was what it is, master or member, when the look was taken that the call follows."""
-        return self.sight.role_since.get(host.name, (False, self.number))[1] <= looked
 
     def unsent(self, method: str) -> None:
         """The call that was just judged did not get out: a promotion that nobody heard was not sent."""
@@ -349,30 +270,6 @@ class Watch:
     def not_understood(self) -> None:
         """The call that was just judged was refused for its form, at once: what was read before it still counts."""
         self.sight.written = self.sight.written_before
-
-    def _recovery(self, address: str, params: Sequence[Any]) -> None:
-        """Whoever is asked wins: a second master is demoted and its VMs may be killed."""
-        asked = self.lab.at(address)
-        assert asked is not None
-        ts = asked.toolstack
-        seen = self._role_was_seen(asked, self.sight.probed.get(asked.name, -1))
-        if self.answers(asked) and ts is not None and not ts.is_master and seen:
-            self.blame("I2", f"tells the member {asked.name} to recover the others, which tangles the pool")
-        for host in self.lab.hosts.values():
-            if host is not asked and host.name in self.sight.acts_since and self._seen(host):
-                since = self.sight.acts_since[host.name]
-                if since <= self.sight.probed[host.name]:
-                    self.blame("I2", f"lets {asked.name} recover the others while {host.name} acts as master")
-
-    def _pointing(self, address: str, params: Sequence[Any]) -> None:
-        host = self.lab.at(address)
-        assert host is not None
-        if host.name in self.sight.acts_since and self.sight.acts_since[host.name] <= self.sight.probed.get(
-            host.name, -1
-        ):
-            second_master(self, host, self.lab.at(str(params[1])))
-        if self.sight.probed.get(host.name, -1) <= self.sight.written:
-            self.blame("I7", f"points {host.name} elsewhere without looking at it")
 
     def _burial(self, address: str, params: Sequence[Any]) -> None:
         db = self.recorded(address)
@@ -384,7 +281,7 @@ class Watch:
         running = sorted(d.name for d in self.lab.world.boxes[host.name].domains.values())
         if running:
             self.blame("I1", f"declares {host.name} dead, where {running} run")
-        elif self._seen(host):
+        elif self.seen(host):
             self.blame("I1", f"declares {host.name} dead, which answers")
         if self.sight.read.get(("host", str(params[1])), -1) <= self.sight.written:
             self.blame("I7", f"declares {host.name} dead without reading it after its last write")
@@ -398,61 +295,6 @@ class Watch:
     def _refresh(self, address: str, params: Sequence[Any]) -> None:
         if self.sight.read.get(("host", "*"), -1) <= self.sight.written:
             self.blame("I7", "refreshes the members' copies without reading the hosts after its last write")
-
-    def _vm(self, bare: str, address: str, params: Sequence[Any]) -> None:
-        db = self.recorded(address)
-        if db is None or params[1] not in db.tables["VM"]:
-            return
-        vm = db.tables["VM"][params[1]]
-        name, uuid = vm["name_label"], vm["uuid"]
-        if self.sight.read.get(("VM", str(params[1])), -1) <= self.sight.written:
-            self.blame("I7", f"{bare} {name} without reading it after its last write")
-        if vm["is_control_domain"] or vm["is_a_template"] or vm["is_a_snapshot"]:
-            self.blame("I11", f"{bare} {name}, which is not a guest")
-        wish = self.wishes.get(uuid)
-        if wish is None:
-            if bare == "VM.pool_migrate" and maintained(self, vm, db, all_vms=True):
-                disks_within_reach(self, bare, db, vm, db.tables["host"].get(params[2], {}))
-            else:
-                self.blame("I5", f"{bare} {name}, which the manifest does not name")
-            return
-        if wish.max_level is not None and LEVELS[bare] > wish.max_level:
-            self.blame("level", f"{bare} {name}, whose entry allows {wish.max_level.word}")
-        copies = self.lab.world.copies(uuid)
-        stops = bare == "VM.clean_shutdown" and wish.placement.stop_for_maintenance and maintained(self, vm, db)
-        shed = bare == "VM.clean_shutdown" and may_be_shed(self, wish, db)
-        if bare in ENDS and wish.state is not ENDS[bare] and not (stops or shed):
-            self.blame("I5", f"{bare} {name}, which is declared {wish.state}")
-        if bare == "VM.set_affinity" and wish.home is None:
-            self.blame("I5", f"{bare} {name}, whose home is not declared")
-        if (bare in BEGINS or bare == "VM.unpause") and wish.state is not WantedState.RUNNING:
-            self.blame("I5", f"{bare} {name}, which is declared {wish.state}")
-        if bare == "VM.power_state_reset" and copies:
-            self.blame("I1", f"resets {name}, which runs on {copies[0].host}")
-        if bare == "VM.pool_migrate":
-            target = db.tables["host"].get(params[2], {})
-            disks_within_reach(self, bare, db, vm, target)
-            of_migration(self, db, vm, target, wish)
-        if bare in BEGINS:
-            target = db.tables["host"].get(params[2], {})
-            on_target(self, bare, name, str(target.get("name_label")), wish)
-            self._start(bare, db, vm, target, [c.host for c in copies])
-
-    def _start(self, bare: str, db: Any, vm: Mapping[str, Any], target: Mapping[str, Any], copies: list[str]) -> None:
-        name = vm["name_label"]
-        # XAPI itself refuses one whose record says otherwise by now: somebody else was faster.
-        taken = vm["power_state"] in BEGINS[bare] and not vm["current_operations"]
-        # A start or move that was cut off is tried again on its own host, where the hypervisor refuses a second domain.
-        here = target.get("name_label")
-        again = any(vm["uuid"] == one and here == host for _, one, host in self.begun)
-        again = again or (vm["uuid"], here) in self.moving
-        if taken and [c for c in copies if c != here or not again]:
-            self.blame("I1", f"{bare} {name} on {target.get('name_label')} while it runs on {copies}")
-        host = next((h for h in self.lab.hosts.values() if h.uuid == target.get("uuid")), None)
-        if host is None:
-            return
-        self.begun.append((self.lab.now, vm["uuid"], host.name))
-        disks_within_reach(self, bare, db, vm, target)
 
     # --- afterwards ----------------------------------------------------------------------------------------------
 

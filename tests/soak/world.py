@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.guard import Allowance
-from reconciler.core.plan import Outcome, Plan
+from reconciler.core.plan import Plan
 from reconciler.core.wanted import MemberState, Wanted
-from reconciler.execute.lease import LeaseBusy
-from reconciler.lab import Lab, Release, Seed, Timing
-from reconciler.lab.database import relink
 from reconciler.lab.faults import deed
-from reconciler.lab.generate_parts import Builder
 from reconciler.lab.random_faults import KINDS
-from reconciler.lab.rules import GUEST_FEATURES, allowed_operations
 from reconciler.lab.schedule import Run
 from reconciler.lab.schedule import Schedule as Script
-from reconciler.lab.schema import NULL
-from reconciler.pipeline import Approval, Reconciler
-from reconciler.state.folder import PoolFolder
-from reconciler.state.lock import LockBusy
+from tests.soak.actor import SOURCES, Actor
 from tests.soak.advice import crowned, edited
 from tests.soak.manifest import random_wanted, with_maintenance
 from tests.soak.operator import Operator, remedies, yields
-from tests.soak.placing import squeeze, with_placement
-from tests.soak.port import Fate, SoakPort
+from tests.soak.placing import with_placement
+from tests.soak.pools import make_lab
 from tests.soak.rest import ROUNDS, Rest
-from tests.soak.schedule import PoolSpec, Schedule, Step
-from tests.soak.watch import Violation, Watch
-from tests.support.calls import Killed
-from tests.support.scenario_hardware import SHARE, Hardware
+from tests.soak.schedule import Schedule, Step
+from tests.soak.watch import Violation
 
 PATIENCE = 130.0
 """Virtual seconds between them: a promotion that never arrived is known after 120."""
-SOURCES = ("client", "other")
 FAULTS = {
     "power-off": "power off {host}",
     "power-on": "power on {host}",
@@ -58,116 +45,6 @@ FAULTS = {
     "memory": "memory full {host}",
     "ha-armed": "ha armed {host}",
 }
-FAST = Timing.fast()
-REAL = Timing()
-
-
-class Actor:
-    """One xenrec: a machine with its own state folder."""
-
-    def __init__(self, world: World, number: int, folder: Path) -> None:
-        self.name = "AB"[number]
-        self.world = world
-        self.folder = folder
-        self.watch = Watch(
-            world.lab, world.wanted, SOURCES[number], self.name, world.promoted, world.attested, world.operator.by_hand
-        )
-        self.watch.has_read = PoolFolder(folder, world.wanted.name).last_known.exists
-        self.port = SoakPort(
-            world.lab, SOURCES[number], self.watch, world.perform, lambda t: world.say(f"{self.name}  {t}")
-        )
-        self.runs = 0
-        self.busy = False
-
-    def reconciler(
-        self, *, attended: bool = True, failback: bool = False, yields: frozenset[str] = frozenset()
-    ) -> Reconciler:
-        """A new run."""
-        self.runs += 1
-        self.watch.begin(attended=attended, yields=yields)
-        return Reconciler(
-            self.world.wanted,
-            self.port,
-            PoolFolder(self.folder, self.world.wanted.name),
-            lambda ref: "lab",
-            f"{self.name}-{self.runs}",
-            allowance=Allowance(attended=attended, yields=yields),
-            failback=failback,
-            progress=lambda event: self.world.say(
-                f"{self.name}    . {event.action.target.name + ': ' if event.action else ''}{event.what}"
-            ),
-        )
-
-    def run(self, what: str, hits: tuple[Any, ...] = (), *, yields: frozenset[str] = frozenset()) -> Plan | None:
-        """One command; the plan that it ended with, None if it was killed or found the door locked.
-
-        `yields` are the hosts that a person lets give way.
-        """
-        if self.busy:
-            return None
-        self.busy = True
-        self.port.fate = Fate(list(hits))
-        world = self.world
-        world.say(f"{self.name} xenrec {what}")
-        try:
-            run = self.reconciler(attended=what != "unattended", failback=what == "failback", yields=yields)
-            if what == "plan":
-                plan = run.plan()
-                self._tell(plan)
-                return plan
-            with run.folder.lock(run=run.run, since=self.port.now()):
-                first = run.plan()
-                self._tell(first)
-                outcome = run.apply(first, Approval())
-            self._tell_end(outcome)
-            return outcome.final
-        except Killed:
-            return None
-        except (LockBusy, LeaseBusy) as busy:
-            world.say(f"{self.name} {busy}")
-            return None
-        except Exception as error:
-            if world.reraise:
-                raise
-            self.watch.blame("traceback", f"{what}: {type(error).__name__}: {error}")
-            return None
-        finally:
-            self.port.fate = Fate()
-            self.busy = False
-
-    def attest(self, host: str, lifetime: float) -> bool:
-        """A person who looks first: only a host without power is attested dead."""
-        if self.busy or self.world.lab.hosts[host].powered:
-            return False
-        self.port.fate = Fate()
-        self.watch.begin(attended=True)
-        got = self.reconciler().attest(host, by="op@desk", reason="seen powered off", lifetime=lifetime)
-        if not isinstance(got, str):
-            # The other machine may hold a word that lasts longer.
-            self.world.attested[host] = max(got.expires_at, self.world.attested.get(host, 0.0))
-        self.world.say(f"{self.name} xenrec attest {host}: {got if isinstance(got, str) else 'recorded'}")
-        return not isinstance(got, str)
-
-    def _tell(self, plan: Plan) -> None:
-        say = self.world.say
-        say(f"{self.name}    {plan.diagnosis.situation}: {plan.diagnosis.why}")
-        for stage in plan.stages:
-            say(
-                f"{self.name}    stage {stage.name}{' (forecast)' if stage.forecast else ''}: "
-                + ", ".join(f"{a.verb} {a.target.name}" + (f" on {a.to.name}" if a.to else "") for a in stage.actions)
-            )
-        for held in plan.withheld:
-            say(f"{self.name}    withheld {held.action.verb} {held.action.target.name}: {held.why} => {held.remedy}")
-        for wish in plan.unmet:
-            say(f"{self.name}    unmet {wish.target} {wish.wish}: {wish.why} => {wish.remedy}")
-
-    def _tell_end(self, outcome: Outcome) -> None:
-        for one in outcome.done:
-            self.world.say(f"{self.name}    {one.result} {one.action.verb} {one.action.target.name}: {one.why}")
-        if outcome.stopped:
-            self.world.say(f"{self.name}    stopped: {outcome.stopped}")
-        if outcome.final is not None:
-            self._tell(outcome.final)
 
 
 class World:
@@ -327,49 +204,6 @@ class World:
             lab.run(lab.now + PATIENCE)
         if plan is not None:
             self.converged += Rest(self).prove(plan)
-
-
-def make_lab(spec: PoolSpec, seed: int) -> Lab:
-    """The pool."""
-    grown = Seed.generate(
-        hosts=spec.hosts,
-        vms=spec.vms,
-        random_seed=seed,
-        shared_srs=("san-1", "nfs-1")[: spec.shared],
-        local_fraction=spec.local,
-        running_fraction=spec.running,
-    )
-    if spec.ha:
-        for pool in grown.tables["pool"].values():
-            pool["ha_enabled"] = True
-    add_hardware(grown, random.Random(f"hardware {seed}"))
-    squeeze(grown, seed)
-    release = Release.CLASSIC if spec.classic else Release.V24_16
-    return Lab(grown, timing=FAST if spec.fast else REAL, release=release, random_seed=seed)
-
-
-def add_hardware(grown: Seed, rng: random.Random) -> None:
-    """In some pools hosts have GPUs, of which VMs have some, and some guests run without tools."""
-    if rng.random() < 0.75:
-        return
-    build = Builder(rng.randrange(1 << 30))
-    build.tables = grown.tables
-    hardware = Hardware(build, grown.tables)
-    for host in grown.tables["host"]:
-        if number := rng.choice((0, 1, 1, 2)):
-            hardware.add_gpus(host, number)
-    for ref, vm in grown.tables["VM"].items():
-        if vm["is_control_domain"] or vm["is_a_template"]:
-            continue
-        runs = vm["resident_on"] != NULL
-        if rng.random() < 0.4:
-            hardware.give_gpu(ref, rng.choice((True, SHARE)), vm["resident_on"] if runs else None)
-        bare = runs and rng.random() < 0.2
-        if bare:
-            grown.tables["VM_guest_metrics"].pop(vm["guest_metrics"], None)
-            vm["guest_metrics"] = NULL
-        vm["allowed_operations"] = allowed_operations(vm, GUEST_FEATURES if bare else ())
-    relink(grown.tables)
 
 
 def play(schedule: Schedule, log: list[str] | None = None) -> list[Violation]:
