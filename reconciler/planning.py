@@ -76,8 +76,8 @@ class Planning(Looking):
             solver=self.solver,
         )
         for judged in plan.diagnosis.members:
-            if judged.voided is not None:
-                self._void(judged.voided, judged.why)
+            for certificate in judged.voided:
+                self._void(certificate, judged.why)
         if look.fault is not None:
             why = f"its acting master could not be read: {sentence(look.fault)}"
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))

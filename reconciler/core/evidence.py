@@ -133,6 +133,10 @@ class Certificate:
         """It speaks of that host, and now."""
         if not self.issued_at - 1.0 <= now < self.expires_at:
             return False
+        return self.speaks_of(host=host, address=address, uuid=uuid)
+
+    def speaks_of(self, *, host: str, address: str, uuid: str | None) -> bool:
+        """It is about that host, whether or not it holds now."""
         if self.host_uuid is not None and uuid is not None:
             return self.host_uuid == uuid
         return self.host == host and self.address == address
@@ -157,8 +161,9 @@ class Judged:
     verdict: Verdict
     why: str
     certificate: Certificate | None = None
-    voided: Certificate | None = None
-    """A certificate that a sign of life made void."""
+    voided: tuple[Certificate, ...] = ()
+    """Every certificate about it that a sign of life made void, also those that would hold later only (a clock was
+    ahead): the one that counted first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,15 +76,19 @@ def judge_member(
     For people: `master` names whom it follows, by default its address; `others` says what the other members and the
     acting master know of it. Neither changes a verdict: silence never adds up to dead.
     """
-    held = [c for c in certificates if c.covers(host=member.name, address=member.address, uuid=uuid, now=now)]
+    found = [c for c in certificates if c.speaks_of(host=member.name, address=member.address, uuid=uuid)]
     # A person's word goes before a fence agent's: it needs no BMC that answers, and it counts for the brake.
-    certificate = max(held, key=lambda c: (c.kind is CertificateKind.ATTESTED, c.expires_at)) if held else None
+    found.sort(key=lambda c: (c.kind is CertificateKind.ATTESTED, c.expires_at), reverse=True)
+    held = [c for c in found if c.covers(host=member.name, address=member.address, uuid=uuid, now=now)]
+    certificate = held[0] if held else None
+    # All of them end, or else another one proves it dead as soon as it is silent again.
+    void = (*held, *(c for c in found if c not in held and now < c.expires_at))
     life = _sign_of_life(t)
     if t.answers:
         resting = "; in maintenance" if member.state is MemberState.MAINTENANCE else ""
-        return Judged(member.name, member.address, Verdict.ALIVE, alive_words(t, master) + resting, voided=certificate)
+        return Judged(member.name, member.address, Verdict.ALIVE, alive_words(t, master) + resting, voided=void)
     if life:
-        return Judged(member.name, member.address, Verdict.SUSPECT, life, voided=certificate)
+        return Judged(member.name, member.address, Verdict.SUSPECT, life, voided=void)
     power = {
         BmcPower.ON: "BMC says power is on: not dead",
         BmcPower.OFF: "BMC says power is off",
@@ -94,14 +98,16 @@ def judge_member(
     unheard = "; ".join(part for part in ("not answering from here", others) if part)
     if certificate is not None and t.bmc is BmcPower.ON:
         words = f"{unheard}; {_proof_words(certificate)}, but {power}"
-        return Judged(member.name, member.address, Verdict.UNREACHABLE, words, voided=certificate)
+        return Judged(member.name, member.address, Verdict.UNREACHABLE, words, voided=void)
     if certificate is not None:
         words = f"no answer; {_proof_words(certificate)}"
         return Judged(member.name, member.address, Verdict.DEAD, words, certificate=certificate)
+    void = void if t.bmc is BmcPower.ON else ()
     if member.state is MemberState.MAINTENANCE:
-        return Judged(member.name, member.address, Verdict.PLANNED_DOWN, "no answer, as its maintenance lets expect")
+        words = "no answer, as its maintenance lets expect"
+        return Judged(member.name, member.address, Verdict.PLANNED_DOWN, words, voided=void)
     power += _ended(member, certificates, now)
-    return Judged(member.name, member.address, Verdict.UNREACHABLE, f"{unheard}; {power}")
+    return Judged(member.name, member.address, Verdict.UNREACHABLE, f"{unheard}; {power}", voided=void)
 
 
 def _ended(member: Member, certificates: Iterable[Certificate], now: float) -> str:

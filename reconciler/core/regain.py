@@ -10,7 +10,6 @@ from reconciler.core.copies import CopyMemory
 from reconciler.core.draft import Draft, fence_command, look_and_attest
 from reconciler.core.evidence import (
     BmcPower,
-    Certificate,
     Diagnosis,
     Incident,
     Judged,
@@ -133,13 +132,12 @@ def plan_regain(
         return Regain(draft, candidate, lost)
     why = f"the other members still follow {lost.name}; {candidate.name} can't finish its start until they follow it"
     recover = recovery(wanted, known, candidate, promote, why, f"members follow {lost.name}")
-    certificate, voided = judged.certificate, judged.voided
-    if judged.verdict is Verdict.DEAD and certificate is not None:
+    if judged.verdict is Verdict.DEAD and judged.certificate is not None:
         draft.actions.extend((promote, recover))
         return Regain(draft, candidate, lost)
     of_lost = survey.of(lost.name)
     assert of_lost is not None
-    why = _unfenceable(lost, judged, of_lost, voided)
+    why = _unfenceable(lost, judged, of_lost)
     if why:
         draft.hold(
             promote,
@@ -198,8 +196,8 @@ def _promote(
     )
 
 
-def _unfenceable(lost: Member, judged: Judged, t: Testimony, voided: Certificate | None) -> str:
-    if voided is not None and not lost.fencing:
+def _unfenceable(lost: Member, judged: Judged, t: Testimony) -> str:
+    if judged.voided and not lost.fencing:
         return f"the certificate for {lost.name} is void: {judged.why}"
     if not lost.fencing:
         return f"{lost.name} does not answer, but nothing proves that it is dead, and no fence agent is declared for it"
@@ -279,7 +277,7 @@ def _replace_candidate(
     brake = storm_brake(wanted, survey, diagnosis.members)
     if brake[0]:
         draft.hold(await_master, *brake)
-    elif why := _unfenceable(candidate, judged, t, judged.voided):
+    elif why := _unfenceable(candidate, judged, t):
         draft.hold(
             await_master,
             f"{why}. Another member is promoted only when that is proved",

@@ -157,7 +157,7 @@ def _refusal(
     if failure.code == "HOST_IS_LIVE":
         member = bench.member_of(action.target)
         if member is not None:
-            prover.void(member, prover.held(member, action.target.uuid or None), "it answered the master", action)
+            prover.void(member, "it answered the master", action, action.target.uuid or None)
         return refused(action, f"{host} is alive: it answered the master. Its certificate is void", "plan again")
     if failure.code in _NO_SUCH_CALL:
         return (yield from _reset_each(bench, prover, action, guests))
@@ -194,8 +194,7 @@ def _reset_each(
             if failure_of.code == "HOST_IS_LIVE":
                 member = bench.member_of(action.target)
                 if member is not None:
-                    held = prover.held(member, action.target.uuid or None)
-                    prover.void(member, held, "it answered the master", action)
+                    prover.void(member, "it answered the master", action, action.target.uuid or None)
                 return refused(action, f"{action.target.name} is alive: it answered the master", "plan again")
             return failed(action, f"{name}: {told.sentence}", told.remedy)
     return None

@@ -251,7 +251,7 @@ def _unfit(
     mine = survey.of(candidate.name)
     theirs = survey.of(lost.name)
     if theirs is not None and (life := _life_of(theirs)):
-        prover.void(lost, prover.held(lost), life, action)
+        prover.void(lost, life, action)
         return refused(action, f"{lost.name} is not dead: {life}. Its certificate is void", "plan again")
     if diagnosis.situation is not Situation.LOST:
         return refused(action, f"no promotion: {diagnosis.why}", diagnosis.remedy or "plan again")

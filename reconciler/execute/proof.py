@@ -58,7 +58,7 @@ class Prover:
         if not fresh and any(at is not None and bench.port.now() - at < GOOD_FOR for at in checked):
             return None
         if life := sign_of_life(bench, member):
-            self.void(member, certificates, life, action)
+            self.void(member, life, action, uuid or None)
             return Doubt(f"{host} is not dead: {life}. Its certificate is void", "plan again")
         # A fenced one whose BMC fell silent since must not hide a person's word that still holds.
         reasons = []
@@ -72,7 +72,7 @@ class Prover:
                 return None
             reasons.append(broken)
         if power is BmcPower.ON:
-            self.void(member, certificates, f"its BMC says that power is on ({words})", action)
+            self.void(member, f"its BMC says that power is on ({words})", action, uuid or None)
             return Doubt(f"{host} is not dead: its BMC says that power is on. Its certificate is void", "plan again")
         return Doubt(
             f"the proof that {host} is dead could not be renewed: {reasons[0]}", attest_command(bench.wanted, host)
@@ -80,16 +80,19 @@ class Prover:
 
     def held(self, member: Member, uuid: str | None = None) -> tuple[Certificate, ...]:
         """Certificates of this pool that cover the member now."""
-        now = self.bench.port.now()
-        return tuple(
-            c
-            for c in self.bench.store.certificates()
-            if c.pool == self.bench.wanted.name
-            and c.covers(host=member.name, address=member.address, uuid=uuid, now=now)
-        )
+        now, name, address = self.bench.port.now(), member.name, member.address
+        found = self._about(member, uuid)
+        return tuple(c for c in found if c.covers(host=name, address=address, uuid=uuid, now=now))
 
-    def void(self, member: Member, certificates: tuple[Certificate, ...], why: str, action: Action) -> None:
-        """A sign of life: every certificate of that host is void from now on."""
+    def _about(self, member: Member, uuid: str | None) -> list[Certificate]:
+        pool = self.bench.wanted.name
+        held = [c for c in self.bench.store.certificates() if c.pool == pool]
+        return [c for c in held if c.speaks_of(host=member.name, address=member.address, uuid=uuid)]
+
+    def void(self, member: Member, why: str, action: Action, uuid: str | None = None) -> None:
+        """A sign of life: every certificate of that host is void from now on, also one that would hold later."""
+        now = self.bench.port.now()
+        certificates = [c for c in self._about(member, uuid) if now < c.expires_at]
         for key in [k for k in self._checked if k[0] == member.name]:
             del self._checked[key]
         self.bench.note("void", action=action.id, host=member.name, why=why)

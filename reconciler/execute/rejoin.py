@@ -277,8 +277,8 @@ def _tell(bench: Bench, action: Action, member: Member) -> None:
 
 def _second_master(bench: Bench, prover: Prover, action: Action, others: Sequence[tuple[Member, Look]]) -> Done:
     for member, seen in others:
-        if held := prover.held(member):
-            prover.void(member, held, f"it {seen}", action)
+        if prover.held(member):
+            prover.void(member, f"it {seen}", action)
     told = because(f"{m.name} {seen}" for m, seen in others)
     name = bench.name_at(bench.desk().address)
     return refused(

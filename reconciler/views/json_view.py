@@ -190,7 +190,7 @@ def _judged(judged: Judged) -> Document:
         "verdict": str(judged.verdict),
         "why": judged.why,
         "certificate": None if judged.certificate is None else _certificate(judged.certificate),
-        "voided": None if judged.voided is None else _certificate(judged.voided),
+        "voided": _certificate(judged.voided[0]) if judged.voided else None,
     }
 
 

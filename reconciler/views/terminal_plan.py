@@ -150,8 +150,8 @@ def evidence(page: Page, diagnosis: Diagnosis, at: float) -> None:
             member.why,
             widths=(named, judged),
         )
-        if member.voided is not None:
-            page.line(f"a sign of life made this void: {proof(member.voided, at)}", indent=6, hang=8)
+        for void in member.voided:
+            page.line(f"a sign of life made this void: {proof(void, at)}", indent=6, hang=8)
 
 
 def _stage(page: Page, plan: Plan, stage: Stage, number: int, teller: Teller, seen: set[str], *, verbose: bool) -> None:

@@ -75,10 +75,8 @@ def status_text(
                     page.line(line, indent=6, hang=8)
             if judged.certificate is not None:
                 page.line(proof(judged.certificate, survey.at), indent=4, hang=6)
-            if judged.voided is not None:
-                page.line(
-                    f"its certificate is void, for it shows life: {proved(judged.voided, survey.at)}", indent=4, hang=6
-                )
+            for void in judged.voided:
+                page.line(f"its certificate is void, for it shows life: {proved(void, survey.at)}", indent=4, hang=6)
     draw(page, diagnosis.ties)
     page.blank()
     page.line((f"Asked at {words.utc(survey.at)}, in {words.lasting(survey.took)}.", "dim"))

@@ -10,6 +10,7 @@ from reconciler.core.brake import NO_BRAKE, storm_brake
 from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import (
     ANSWERING,
+    SIGNS_OF_LIFE,
     BmcPower,
     Certificate,
     CertificateKind,
@@ -117,7 +118,7 @@ def test_the_verdict(
     judged = judge_member(XEN01, seen(login, tcp=tcp, bmc=bmc), [held] if held else [], uuid("xen01"), NOW)
     assert (judged.verdict, judged.why) == (verdict, why)
     assert judged.certificate == (held if verdict is V.DEAD else None)
-    assert judged.voided == (held if verdict is not V.DEAD else None)
+    assert judged.voided == ((held,) if held and verdict is not V.DEAD else ())
 
 
 def test_every_answer_to_a_login_and_every_power_state_is_in_the_table() -> None:
@@ -159,6 +160,22 @@ def test_of_several_certificates_the_one_that_holds_longest_is_named() -> None:
     longer = certificate("xen01", "attested", expires=7200)
     silent = seen(A.SILENT, tcp=False, bmc=B.OFF)
     assert judge_member(XEN01, silent, [FENCED, longer, ATTESTED], uuid("xen01"), NOW).certificate == longer
+
+
+@pytest.mark.parametrize("login", sorted(SIGNS_OF_LIFE))
+def test_a_sign_of_life_ends_every_certificate_of_that_host_and_no_other(login: LoginAnswer) -> None:
+    early = replace(ATTESTED, issued_at=NOW + 3600, expires_at=NOW + 5400)  # made while our clock was ahead
+    over = replace(ATTESTED, issued_at=NOW - 7200, expires_at=NOW - 1)
+    held = [early, FENCED, over, certificate("xen02", "attested"), ATTESTED]
+    judged = judge_member(XEN01, seen(login, tcp=True, bmc=B.NONE), held, uuid("xen01"), NOW)
+    assert judged.voided == (ATTESTED, FENCED, early)
+
+
+def test_power_that_is_on_ends_a_certificate_that_would_hold_later() -> None:
+    early = replace(ATTESTED, issued_at=NOW + 3600, expires_at=NOW + 5400)
+    on = seen(A.SILENT, tcp=False, bmc=B.ON)
+    assert judge_member(XEN01, on, [early], uuid("xen01"), NOW).voided == (early,)
+    assert judge_member(XEN01, replace(on, bmc=B.OFF), [early], uuid("xen01"), NOW).voided == ()
 
 
 def test_maintenance_expects_silence_but_not_death() -> None:

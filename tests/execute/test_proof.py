@@ -39,3 +39,13 @@ def test_a_certificate_for_another_pool_proves_nothing_here() -> None:
     done = rig.run(replace(PROMOTE, follows=()), master=None, lost="xen01")
     assert done[PROMOTE.id].result is Result.REFUSED
     assert rig.world.promotions == 0
+
+
+def test_a_sign_of_life_ends_also_what_would_hold_later() -> None:
+    rig = lost_master()
+    early = certificate("xen01", rig.world.now() + 3600)  # made while our clock was ahead
+    rig.store.kept.append(early)
+    rig.world.host("xen01").up = True
+    rig.run(replace(PROMOTE, follows=()), master=None, lost="xen01")
+    assert rig.store.kept == []
+    assert early in [one for one, _ in rig.store.voided]

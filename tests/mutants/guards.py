@@ -47,15 +47,21 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I1", EVIDENCE, "return self.host_uuid == uuid", "return True"),
     Guard("I1", EVIDENCE, "return self.host == host and self.address == address", "return True"),
     Guard("I1", DIAGNOSE, "ours = [c for c in certificates if c.pool == wanted.name]", "ours = list(certificates)"),
+    Guard(
+        "I1", JUDGE, "void = (*held, *(c for c in found if c not in held and now < c.expires_at))", "void = held[:1]"
+    ),
     off("I1", JUDGE, "if life", then="\n        return Judged"),
     off("I1", JUDGE, "if certificate is not None and t.bmc is BmcPower.ON"),
-    Guard("I1", JUDGE, 'Verdict.UNREACHABLE, f"{unheard}; {power}")', 'Verdict.DEAD, f"{unheard}; {power}")'),
+    Guard(
+        "I1", JUDGE, 'Verdict.UNREACHABLE, f"{unheard}; {power}", voided', 'Verdict.DEAD, f"{unheard}; {power}", voided'
+    ),
     off("I7", PROOF, "if life := sign_of_life(bench, member)"),
     Guard("I7", PROOF, "if not broken and power is not BmcPower.ON:", "if not broken:"),
     Guard("I7", PROOF, "            broken = bench.fencer.recheck(certificate, member)", '            broken = ""'),
     Guard("I7", PROOF, "if not fresh and any(", "if any("),
     Guard("I7", PROOF, "bench.port.now() - at < GOOD_FOR", "bench.port.now() - at < 1e9"),
-    Guard("I1", PROOF, "if c.pool == self.bench.wanted.name\n", "if c.pool\n"),
+    Guard("I1", PROOF, "if c.pool == pool]", "]"),
+    Guard("I1", PROOF, "in self._about(member, uuid) if now < c.expires_at]", "in self.held(member, uuid)]"),
     off("I1", "reconciler/fencing/fence.py", "if cert.host != member.name or cert.address != member.address", FENCING),
     Guard(
         "I1",

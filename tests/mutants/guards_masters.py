@@ -104,7 +104,7 @@ MASTERS: tuple[Guard, ...] = (
     # --- the regain stage -----------------------------------------------------------------------------------------
     off("I9", REGAIN, "if (known is not None and known.pool.ha_enabled) or pool_says_on(survey)"),
     off("I2", REGAIN, "if dubious"),
-    Guard("I2", REGAIN, "if judged.verdict is Verdict.DEAD and certificate is not None:", "if True:"),
+    Guard("I2", REGAIN, "if judged.verdict is Verdict.DEAD and judged.certificate is not None:", "if True:"),
     off("I2", REGAIN, "if t.bmc is BmcPower.UNKNOWN"),
     off("I2", REGAIN, "if not lost.fencing"),
     off("I2", SUCCESSION, "if not t.answers"),

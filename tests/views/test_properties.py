@@ -242,7 +242,7 @@ def test_a_plan_is_saved_whole_or_not_at_all(plan: Plan) -> None:
 def _times(plan: Plan) -> list[float | None]:
     proofs = [*plan.certificates]
     for member in plan.diagnosis.members:
-        proofs += [c for c in (member.certificate, member.voided) if c is not None]
+        proofs += [c for c in (member.certificate, *member.voided) if c is not None]
     return [plan.made_at, plan.last_known_at, *(t for c in proofs for t in (c.issued_at, c.expires_at))]
 
 
