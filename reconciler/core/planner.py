@@ -324,11 +324,13 @@ _RANK = {
 
 
 def _ordered(actions: Sequence[Action]) -> tuple[Action, ...]:
-    """Burials, settings, stops, starts; within one rank the order in which the rooms made them (starts by priority)."""
+    """Burials of who is proved dead, fencing and burials, settings, stops, starts; within one rank the order in which the rooms made them (starts by priority)."""
     return tuple(sorted(actions, key=_rank))
 
 
 def _rank(action: Action) -> int:
     if action.verb is Verb.DESIGNATE_MASTER:
-        return 8 if action.follows else -1  # what relieves a master of its office comes first
+        return 8 if action.follows else -2  # what relieves a master of its office comes first
+    if action.verb is Verb.DECLARE_DEAD and not action.follows:
+        return -1  # proved dead already: policy.brake.maxHostsPerRun must not be spent on another one
     return _RANK.get(action.verb, 5)
