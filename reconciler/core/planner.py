@@ -324,7 +324,8 @@ _RANK = {
 
 
 def _ordered(actions: Sequence[Action]) -> tuple[Action, ...]:
-    """Burials of who is proved dead, fencing and burials, settings, stops, starts; within one rank the order in which the rooms made them (starts by priority)."""
+    """Burials of who is proved dead, fencing, other burials, settings, stops, starts; within one rank the order in
+    which the rooms made them (starts by priority)."""
     return tuple(sorted(actions, key=_rank))
 
 

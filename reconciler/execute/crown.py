@@ -1,11 +1,9 @@
-"""Fence a host, promote a member, observe a promotion that was sent. The dangerous room: read the sheet, §2, first."""
+"""Promote a member, observe a promotion that was sent. The dangerous room: read the sheet, §2, first."""
 
 from __future__ import annotations
 
 from reconciler.core.diagnose import diagnose
 from reconciler.core.evidence import (
-    ANSWERING,
-    Certificate,
     Diagnosis,
     Incident,
     LoginAnswer,
@@ -22,62 +20,19 @@ from reconciler.core.words import names
 from reconciler.execute.bench import (
     Bench,
     CannotRecord,
-    already,
     because,
-    done,
     failed,
     refused,
 )
 from reconciler.execute.desk import same_address
 from reconciler.execute.faults import explain
-from reconciler.execute.look import Look, look, look_quickly
+from reconciler.execute.look import Look, look
 from reconciler.execute.proof import Prover
 from reconciler.execute.watching import watch
 
 TRANSITION = "pool.emergency_transition_to_master"
 POLL = 1.0  # s
-FENCED_FOR = 3600.0  # s; a promotion, the rejoining and the starts of one run fit into it
 SETTLE = 30.0  # s that a member with a restarting toolstack is given to say whom it follows
-
-
-def fence(bench: Bench, prover: Prover, action: Action) -> Done:
-    """Power the host off by its fence agent; the certificate is stored before anything else is done.
-
-    Refused when its XAPI answers: what was planned to be fenced did not answer, so the picture has changed.
-    """
-    member = bench.member_of(action.target)
-    if member is None:
-        return refused(action, f"{action.target.name} is not a declared member", "declare it in members")
-    if prover.held(member, action.target.uuid or None) and prover.doubt_of(member.name, action, fresh=True) is None:
-        return already(action, f"{member.name} is certified dead already")
-    seen = look_quickly(bench, member)
-    seen.close()
-    if seen.answer in ANSWERING:
-        return refused(action, f"{member.name} is alive: it {seen}", "plan again")
-    if brake := bench.may_strike(member.name):
-        return refused(action, brake, "plan again, one host after the other")
-    bench.struck.add(member.name)
-    agents = names(d.agent for d in member.fencing)
-    bench.intend(action, "fence-off", member.address, agents=agents)
-    bench.say(action, f"fencing {member.name} with {agents}")
-    outcome = bench.fencer.off(
-        member,
-        pool=bench.wanted.name,
-        host_uuid=action.target.uuid or None,
-        reason=action.why,
-        lifetime_s=FENCED_FOR,
-    )
-    if not isinstance(outcome, Certificate):
-        bench.reply(action, "fence-off", f"no certificate: {outcome.why}")
-        return failed(action, outcome.why, outcome.remedy.replace("MANIFEST", bench.wanted.argument))
-    try:
-        bench.store.add_certificate(outcome)
-    except OSError as error:
-        raise CannotRecord(f"the certificate of {member.name} cannot be stored: {error}") from error
-    bench.reply(action, "fence-off", "off, and a second status says so")
-    if bench.plan.diagnosis.lost_master == member.name:
-        bench.milestone(action, f"{member.name} is proved dead: power off, read back")
-    return done(action, f"{member.name} is powered off, and its BMC says so")
 
 
 def promote(bench: Bench, prover: Prover, action: Action) -> Done:

@@ -10,6 +10,7 @@ from reconciler.execute.bury import declare_dead
 from reconciler.execute.follow import follow
 from reconciler.execute.proof import Prover
 from reconciler.execute.ready import await_ready
+from reconciler.execute.strike import fence
 from reconciler.execute.vms import power
 from reconciler.execute.ways import WAYS
 
@@ -27,7 +28,7 @@ def perform(bench: Bench, prover: Prover, action: Action) -> Steps | Done:
         case Verb.ENABLE_HOST:
             return maintenance.enable(bench, action)
         case Verb.FENCE:
-            return crown.fence(bench, prover, action)
+            return fence(bench, prover, action)
         case Verb.PROMOTE if bench.plan.diagnosis.situation is Situation.TANGLED:
             return untangle.promote(bench, prover, action)
         case Verb.PROMOTE:

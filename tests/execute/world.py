@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.core.armed import Armed
@@ -289,6 +290,8 @@ class World:
                 when = self.time + (8.0 if other is target else 14.0)
                 other.becomes = (when, "master" if other is target else f"slave:{target.address}")
             return ""
+        if method == "host.get_servertime":
+            return datetime.fromtimestamp(self.time, UTC).strftime("%Y%m%dT%H:%M:%SZ")
         if method == "message.create":
             return "OpaqueRef:message"
         if method == "VM.assert_can_boot_here":
@@ -547,12 +550,12 @@ def survey_of(world: World) -> Survey:
     return Survey(world.now(), tuple(found))
 
 
-def plan_for(stage: Stage, *, lost: str | None = None) -> Plan:
+def plan_for(stage: Stage, *, lost: str | None = None, made_at: float = 0.0) -> Plan:
     verdicts = tuple(
         Judged(f"xen0{i}", f"10.0.0.{i}", Verdict.DEAD if f"xen0{i}" == lost else Verdict.ALIVE, "") for i in (1, 2, 3)
     )
     situation = Situation.LOST if lost else Situation.MANAGED
-    return Plan("madrid", "uuid-pool", 0.0, Diagnosis(situation, "", verdicts, lost_master=lost), (stage,))
+    return Plan("madrid", "uuid-pool", made_at, Diagnosis(situation, "", verdicts, lost_master=lost), (stage,))
 
 
 def host_thing(name: str) -> Thing:
@@ -581,6 +584,8 @@ class Rig:
     wishes: Wanted = field(default_factory=wanted)
     surveys: int = 0
     kills_now: KillsNow | None = None
+    planned_at: float | None = None
+    """When the plan was made, None: as it is performed."""
 
     def __post_init__(self) -> None:
         self.fencer = ScriptedFencer(self.world)
@@ -602,7 +607,7 @@ class Rig:
             lambda session: read_pool(session, now=self.world.now()),
             self.events.append,
             "run-1",
-            plan_for(stage, lost=lost),
+            plan_for(stage, lost=lost, made_at=self.world.now() if self.planned_at is None else self.planned_at),
             kills_now=self.kills_now,
         )
 

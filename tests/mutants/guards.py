@@ -26,6 +26,7 @@ GUARD = "reconciler/core/guard.py"
 CREJOIN = "reconciler/core/rejoin.py"
 EVIDENCE = "reconciler/core/evidence.py"
 CROWN = "reconciler/execute/crown.py"
+STRIKE = "reconciler/execute/strike.py"
 PROOF = "reconciler/execute/proof.py"
 REJOIN = "reconciler/execute/rejoin.py"
 SEATS = "reconciler/execute/seats.py"
@@ -137,7 +138,12 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I6", GUARD, "action.target.name not in hosts and len(hosts) >= most:", "False:"),
     Guard("I6", "reconciler/execute/bench.py", "if name in self.struck or len(self.struck) < limit:", "if True:"),
     # --- fence and promote ------------------------------------------------------------------------------------------
-    off("I1", CROWN, "if seen.answer in ANSWERING"),
+    off("I1", STRIKE, "if life := sign_of_life(bench, member)"),
+    off("I7", STRIKE, "if why := _otherwise(bench, action) or _heard(bench, action, member)"),
+    off("I7", STRIKE, "if told.situation is not bench.plan.diagnosis.situation"),
+    Guard("I6", STRIKE, "return refused(action, brake, remedy) if brake and", "return None if brake and"),
+    Guard("I7", STRIKE, "        if live:\n", "        if False:\n"),
+    Guard("I7", STRIKE, "if bench.port.now() >= until:", "if True:"),
     off("I3", CROWN, "if sent is not None", then="\n        if sent.candidate"),
     off("I3", CROWN, "if sent.candidate != candidate.name"),
     off("I2", CROWN, "if why := _unfit(bench, prover, action, candidate, lost, survey, diagnosis)"),
