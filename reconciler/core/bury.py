@@ -13,8 +13,8 @@ from reconciler.core.model import Host, PoolState, PowerState, Vm
 from reconciler.core.plan import Action, Verb
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.unsettled import Tie
-from reconciler.core.wanted import VmWish, Wanted, WantedState
-from reconciler.core.words import count, names, utc
+from reconciler.core.wanted import MemberState, VmWish, Wanted, WantedState
+from reconciler.core.words import count, elsewhere, names, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def doubts(wanted: Wanted, stands: Stands, state: PoolState, *, forecast: bool =
                 Doubt(one, f"{one.thing.name} has not rejoined: {one.why}", f"xenrec status {wanted.argument}".strip())
             )
         elif one.standing in (Standing.SILENT, Standing.SUSPECT) and (untold or not one.host.enabled):
-            if one.member and one.member.state == "maintenance" and not _guests_on(one, state):
+            if _surely_empty(one, state):
                 continue
             remedy = look_and_attest(wanted, one.thing.name)
             if one.standing is Standing.SUSPECT:
@@ -108,6 +108,15 @@ def forgotten_words(in_doubt: Sequence[Doubt], state: PoolState) -> str:
     )
 
 
+def _surely_empty(one: Stand, state: PoolState) -> bool:
+    """A silent member in maintenance that nothing unknown can run on: we emptied and disabled it (our mark), or its BMC
+    says that it is off. That it is declared so, and has no VM in a database that may be older than what it runs, says
+    nothing: so is one that was cut off when its master died, and declared in maintenance to quiet the alarm."""
+    if one.member is None or one.member.state is not MemberState.MAINTENANCE or _guests_on(one, state):
+        return False
+    return one.bmc is BmcPower.OFF or (not one.host.enabled and mark_of(one.host.other_config) is not None)
+
+
 def _started_before(host: Host, master: Host) -> bool:
     """The host's toolstack started before the master's machine did, by what each wrote at its start (recording 01)."""
     mine, theirs = (
@@ -143,6 +152,14 @@ def fence_obstacle(one: Stand, brake: tuple[str, str], guests: Sequence[Vm] = ()
             f"{name} does not answer, and xenrec itself disabled it for maintenance at {utc(mark.at)}: it may be "
             "restarting",
             "",
+        )
+    if one.member is not None and one.member.state is MemberState.MAINTENANCE and one.bmc is not BmcPower.OFF:
+        return f"{name} is declared in maintenance and not known to be off: somebody may be working on it", ""
+    if one.member is not None and elsewhere(one.member.address, one.host.address):
+        return (
+            f"{name} was asked at {one.member.address}, which is not its address: the pool has it at "
+            f"{one.host.address}",
+            f"correct the address of {name} under spec.members",
         )
     if one.member is None or not one.member.fencing:
         return f"{name} does not answer and is not proved dead, and no fence agent is declared for it", ""

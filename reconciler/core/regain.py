@@ -25,7 +25,7 @@ from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
 from reconciler.core.rights import RUN_ELSEWHERE, local_remedy, no_local_session
 from reconciler.core.succession import ranked, succession, too_many
-from reconciler.core.wanted import Member, Wanted
+from reconciler.core.wanted import Member, MemberState, Wanted
 from reconciler.core.words import utc
 
 
@@ -201,6 +201,8 @@ def _unfenceable(lost: Member, judged: Judged, t: Testimony) -> str:
         return f"the certificate for {lost.name} is void: {judged.why}"
     if not lost.fencing:
         return f"{lost.name} does not answer, but nothing proves that it is dead, and no fence agent is declared for it"
+    if lost.state is MemberState.MAINTENANCE and t.bmc is not BmcPower.OFF:
+        return f"{lost.name} is declared in maintenance and not known to be off: somebody may be working on it"
     if t.bmc is BmcPower.UNKNOWN:
         return f"{lost.name} does not answer, and neither does its BMC, which proves nothing"
     return ""

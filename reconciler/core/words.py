@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from ipaddress import ip_address
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -41,6 +42,14 @@ def address_host(address: str) -> str:
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.partition(":")[0] if address.count(":") == 1 else address
+
+
+def elsewhere(address: str, other: str) -> bool:
+    """Whether two addresses are surely not one host's: a name may stand for any."""
+    try:
+        return ip_address(address_host(address)) != ip_address(other)
+    except ValueError:
+        return False
 
 
 def utc(at: float) -> str:

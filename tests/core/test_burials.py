@@ -9,10 +9,11 @@ import pytest
 from reconciler.core.brake import NO_BRAKE
 from reconciler.core.bury import fence_obstacle
 from reconciler.core.evidence import BmcPower
+from reconciler.core.mark import MARK
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
 from reconciler.core.standing import Stand, Standing
-from reconciler.core.wanted import Brake, Member, Policy
+from reconciler.core.wanted import Brake, Member, MemberState, Policy
 from tests.core.build import FENCE, NOW, PoolBuilder, certificate, only, survey, wanted, wish
 
 
@@ -100,3 +101,42 @@ def test_the_brake_holds_in_a_managed_pool_too() -> None:
     assert plan.actions == ()
     assert {h.action.target.name for h in plan.withheld} == {"db01", "web01"}
     assert all("minHealthy" in h.why for h in plan.withheld)
+
+
+def resting(pool: PoolBuilder, fate: str, **change: object) -> Plan:
+    """The plan where xen03 is declared in maintenance, or as `change` says."""
+    one = wanted(wish("db01"))
+    members = (*one.members[:2], replace(one.members[2], **(change or {"state": MemberState.MAINTENANCE})))  # type: ignore[arg-type]
+    return make_plan(replace(one, members=members), survey({"xen03": fate}), now=NOW, state=pool.state())
+
+
+@pytest.mark.parametrize("fate", ["silent on", "silent unknown", "silent none"])
+def test_one_that_is_declared_in_maintenance_and_not_known_to_be_off_is_not_fenced(fate: str) -> None:
+    plan = resting(lost_member(), fate)
+    assert plan.actions == ()
+    held = next(h for h in plan.withheld if h.action.verb is Verb.DECLARE_DEAD)
+    assert held.why == "xen03 is declared in maintenance and not known to be off: somebody may be working on it"
+    assert "xenrec attest pool.yaml xen03 --dead" in held.remedy
+    assert only(resting(lost_member(), "silent off"), Verb.FENCE) == ["xen03"]
+
+
+@pytest.mark.parametrize(("fate", "marked", "starts"), [("on", False, 0), ("off", False, 1), ("on", True, 1)])
+def test_maintenance_alone_does_not_say_that_a_silent_host_runs_nothing(fate: str, marked: bool, starts: int) -> None:
+    """It was cut off when the master died, and runs what the promoted copy of the database has as halted."""
+    pool = PoolBuilder()
+    pool.vm("db01", on=None)
+    mark = {MARK: "2026-11-22T03:00:00Z"} if marked else {}
+    pool.host("xen03", live=False, enabled=False, other_config=mark)
+    plan = resting(pool, f"silent {fate}")
+    assert len(only(plan, Verb.START)) == starts
+    assert [h.action.target.name for h in plan.withheld if h.action.verb is Verb.START] == ["db01"][starts:]
+
+
+def test_one_that_was_asked_at_another_address_than_the_pools_is_not_fenced() -> None:
+    plan = resting(lost_member(), "silent", address="10.0.0.99")
+    assert plan.actions == ()
+    held = next(h for h in plan.withheld if h.action.verb is Verb.DECLARE_DEAD)
+    assert held.why == "xen03 was asked at 10.0.0.99, which is not its address: the pool has it at 10.0.0.13"
+    assert held.remedy == "correct the address of xen03 under spec.members"
+    assert only(resting(lost_member(), "silent", address="10.0.0.13:8443"), Verb.FENCE) == ["xen03"]
+    assert only(resting(lost_member(), "silent", address="xen03.lan"), Verb.FENCE) == ["xen03"]

@@ -13,7 +13,7 @@ from reconciler.core.guard import Allowance
 from reconciler.core.masterless import NEVER_TOOK_EFFECT
 from reconciler.core.plan import Plan, Verb
 from reconciler.core.planner import make_plan
-from reconciler.core.wanted import Level, MasterWish
+from reconciler.core.wanted import Level, MasterWish, MemberState
 from tests.core.build import NOW, PoolBuilder, address, certificate, only, survey, verbs, wanted
 
 SENT = Incident(
@@ -189,3 +189,18 @@ def test_hosts_that_a_starting_master_has_not_enabled_yet_are_waited_for() -> No
         pool.host(name, enabled=False)
     plan = make_plan(wanted(), survey(), now=NOW, state=pool.state())
     assert verbs(plan) == ["await-members lab"]
+
+
+@pytest.mark.parametrize("power", ["on", "unknown", "off"])
+def test_a_master_on_which_somebody_works_is_not_fenced(power: str) -> None:
+    one = wanted(master=MasterWish("xen01", ("xen02",)))
+    resting = (replace(one.members[0], state=MemberState.MAINTENANCE), *one.members[1:])
+    seen = survey({"xen01": f"silent {power}"}, master=None)
+    plan = make_plan(replace(one, members=resting), seen, now=NOW, last_known=PoolBuilder().state())
+    if power == "off":
+        assert only(plan, Verb.FENCE) == ["xen01"]
+        return
+    assert plan.actions == ()
+    (held,) = plan.withheld
+    assert held.why == "xen01 is declared in maintenance and not known to be off: somebody may be working on it"
+    assert "xenrec attest pool.yaml xen01 --dead" in held.remedy

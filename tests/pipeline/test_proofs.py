@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.evidence import Certificate, CertificateKind, Verdict
+from reconciler.core.wanted import MemberState, WantedState
 from reconciler.state.folder import PoolFolder
 from tests.support.story import Story
 
@@ -41,3 +43,38 @@ def test_a_host_that_was_seen_alive_is_not_dead_by_another_word_when_it_falls_si
     plan = story.plan()
     assert plan.diagnosis.of("xen03").verdict is Verdict.UNREACHABLE
     assert not plan.actions
+
+
+def test_to_declare_maintenance_proves_nothing_about_a_member_that_is_cut_off(tmp_path: Path) -> None:
+    """It runs what was started after the last copy of the database, which then becomes the pool's."""
+    story = Story.of(tmp_path, hosts=4, vms=12)
+    lab = story.lab
+    story.plan()
+    for domain in lab.running()["xen03"]:
+        story.wish(domain.name, state=WantedState.HALTED)
+    story.apply()
+    story.wait(1300)  # every member has a copy in which xen03 is empty
+    for host in lab.hosts.values():
+        host.backup_held = True
+    story.wish("cache-1", state=WantedState.RUNNING, home="xen03")
+    story.apply()
+    assert [domain.name for domain in lab.running()["xen03"]] == ["cache-1"]
+    lab.cut("xen03", "*")
+    lab.power_off("xen01")
+    story.wait(60)
+    story.changed(
+        lambda w: replace(
+            w,
+            members=tuple(
+                replace(m, state=MemberState.MAINTENANCE, fencing=()) if m.name == "xen03" else m for m in w.members
+            ),
+            policy=replace(w.policy, metadata=replace(w.policy.metadata, max_killed=9)),
+        )
+    )
+    final = story.apply().final
+    assert final is not None
+    assert [host.name for host in lab.masters()] == ["xen02"]
+    assert story.doubles() == []
+    held = {w.action.target.name: w for w in final.withheld}
+    assert "xen03 has not been heard from since the master started" in held["cache-1"].why
+    assert "xenrec attest pool.yaml xen03 --dead" in held["cache-1"].remedy
