@@ -87,7 +87,13 @@ certificates = st.builds(
     Certificate, st.sampled_from(CertificateKind), names, names, names, st.none() | names, names, names, times, times
 )
 judged = st.builds(
-    Judged, names, names, st.sampled_from(Verdict), names, st.none() | certificates, st.none() | certificates
+    Judged,
+    names,
+    names,
+    st.sampled_from(Verdict),
+    names,
+    st.none() | certificates,
+    st.lists(certificates, max_size=2).map(tuple),
 )
 diagnoses = st.builds(
     Diagnosis, st.sampled_from(Situation), names, _few(judged), st.none() | names, st.none() | names, names, some
