@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic_core import PydanticCustomError
 
@@ -54,6 +55,7 @@ def _hosts(pool: Document) -> Iterator[Host]:
 
 def _members(pool: Document) -> Iterator[Problem]:
     seen: dict[tuple[str, str], Place] = {}
+    devices: dict[str, tuple[int, Place]] = {}
     for index, member in blocks(block(pool.value, "spec").get("members")):
         for key in ("name", "address"):
             value = text(member.get(key))
@@ -68,10 +70,35 @@ def _members(pool: Document) -> Iterator[Problem]:
                     else "Where hosts share a name, use their uuids."
                 )
                 yield Problem(place, f"{key} {quoted(value)}", f"the member at {first} has it already", remedy)
+        yield from _devices(pool, index, member, devices)
         pinned = text(member.get("fingerprint")), text(block(member, "tls").get("fingerprint"))
         if None not in pinned:
             place = pool.place(("spec", "members", index, "fingerprint"))
             yield Problem(place, "`fingerprint`", "`tls` gives it, too", "Keep one of the two.")
+
+
+def _devices(
+    pool: Document, index: int, member: dict[str, Any], devices: dict[str, tuple[int, Place]]
+) -> Iterator[Problem]:
+    """A device that another member has, too: to fence the one would cut the other's power, and prove the one dead."""
+    fencing = member.get("fencing")
+    for number, device in blocks(fencing if isinstance(fencing, list) else [fencing]):
+        agent = text(device.get("agent"))
+        if agent is None:
+            continue
+        at: Path = ("fencing", number, "agent") if isinstance(fencing, list) else ("fencing", "agent")
+        place = pool.place(("spec", "members", index, *at))
+        options = block(device, "options")
+        key = repr((agent.rsplit("/", 1)[-1], sorted((str(name), str(value)) for name, value in options.items())))
+        owner, first = devices.setdefault(key, (index, place))
+        if owner != index:
+            yield Problem(
+                place,
+                f"fence device {quoted(agent)}",
+                f"the member at {first} has the same one with the same options, so one of them would be switched off "
+                "in place of the other",
+                "Give each host its own, by its address, plug or port.",
+            )
 
 
 def _trust(pool: Document) -> Iterator[Problem]:

@@ -179,13 +179,14 @@ def test_what_is_given_is_written() -> None:
         FenceDevice("fence_a", {"ip": "10.9.0.1", "plug": "007", "on": "yes"}, {"password": SecretRef("env", "BMC")}),
         FenceDevice("/opt/fence b", {}, {"community": SecretRef("exec", ("pass", "a, b]"))}),
     )
+    other = FenceDevice("fence_a", {"ip": "10.9.0.1", "plug": "008"})
     text = export_yaml(
         state,
         username="xen rec",
         password=SecretRef("file", "no"),
         ca_file="ca.pem",
         fingerprints={"10.0.0.1:8443": FINGERPRINT.upper()},
-        fencing={uuid(1): devices, "xen02": devices[0]},
+        fencing={uuid(1): devices, "xen02": other},
         name="../x y",
         port=8443,
     )
@@ -194,7 +195,7 @@ def test_what_is_given_is_written() -> None:
     assert (loaded.connection.username, loaded.connection.password) == ("xen rec", SecretRef("file", "no"))
     assert loaded.connection.ca_file == "ca.pem"
     assert [m.address for m in loaded.members] == ["10.0.0.1:8443", "[fd00::2]:8443"]
-    assert [m.fencing for m in loaded.members] == [devices, devices[:1]]
+    assert [m.fencing for m in loaded.members] == [devices, (other,)]
     assert [m.fingerprint for m in loaded.members] == [FINGERPRINT, None]
 
 

@@ -371,3 +371,27 @@ def test_an_anchors_mistake_is_shown_once() -> None:
 def test_thousands_of_problems_are_all_kept_and_quickly() -> None:
     spec = "  virtualMachines:\n" + "".join(f"    - {{name: vm-{n}, sate: running}}\n" for n in range(3000))
     assert len(problems(spec_text(spec))) == 3000
+
+
+def test_a_fence_device_of_two_members_would_switch_the_wrong_one_off() -> None:
+    device = {"agent": "fence_ipmilan", "options": {"ip": "10.9.0.1", "username": "op"}}
+    print_ = {"fingerprint": "ab" * 32}
+    found = problems(
+        text(
+            {
+                "members": [
+                    {"name": "a", "address": "10.0.0.1", **print_, "fencing": device},
+                    {"name": "b", "address": "10.0.0.2", **print_, "fencing": [{"agent": "fence_pdu"}, device]},
+                    {
+                        "name": "c",
+                        "address": "10.0.0.3",
+                        **print_,
+                        "fencing": {**device, "options": {"ip": "10.9.0.1", "username": "op", "plug": "2"}},
+                    },
+                ]
+            }
+        )
+    )
+    (line,) = found
+    assert "fence device `fence_ipmilan`: the member at pool.yaml:16:14 has the same one with the same options" in line
+    assert line.endswith("Give each host its own, by its address, plug or port.")
