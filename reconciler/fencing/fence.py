@@ -25,8 +25,16 @@ from reconciler.core.fence_text import (
 from reconciler.core.port import AgentRun, Ask, Port
 from reconciler.core.wanted import FenceDevice, Member, SecretRef
 
-NOT_POWER = frozenset({"fence_scsi", "fence_mpath", "fence_sanlock", "fence_kdump", "fence_sbd"})
-"""Agents whose OFF does not mean that the host has no power: they cut its storage, or only listen."""
+NOT_POWER = frozenset(
+    {
+        *("fence_scsi", "fence_mpath", "fence_sanlock", "fence_kdump", "fence_sbd"),
+        *("fence_brocade", "fence_cisco_mds", "fence_ifmib", "fence_sanbox2", "fence_aws_vpc_net"),
+        *("fence_dummy", "fence_recorder", "fence_heuristics_ping", "fence_heuristics_resource"),
+        *("fence_compute", "fence_evacuate"),
+    }
+)
+"""Agents whose OFF does not mean that the host has no power: they cut its storage or its network, where VMs on local
+disks go on and nothing at the host's address answers; or they only listen, write a file, or are for tests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,9 +165,10 @@ def test_no_agent_means_no_certificate() -> None:
     assert "not installed" in missing.why
 
 
-def test_agents_that_do_not_control_power_prove_nothing() -> None:
-    outside = Outside({"/usr/sbin/fence_scsi": Bmc()})
-    refusal = off(outside, member("/usr/sbin/fence_scsi"))
+@pytest.mark.parametrize("agent", ["/usr/sbin/fence_scsi", "fence_ifmib", "/usr/sbin/fence_brocade", "fence_dummy"])
+def test_agents_that_do_not_control_power_prove_nothing(agent: str) -> None:
+    outside = Outside({agent: Bmc()})
+    refusal = off(outside, member(agent))
     assert isinstance(refusal, Refusal)
     assert "does not control power" in refusal.why
     assert outside.log == []
