@@ -21,7 +21,7 @@ from reconciler.core.fates import Doomed
 from reconciler.core.guard import ATTENDED, Allowance
 from reconciler.core.lease import Lease, leases
 from reconciler.core.limits import freeze_of
-from reconciler.core.obligations import standing
+from reconciler.core.obligations import promotion_is_over, standing
 from reconciler.core.parked import Failing, parked, unpark_command
 from reconciler.core.place.ask import Solver
 from reconciler.core.plan import Plan
@@ -78,6 +78,7 @@ class Planning(Looking):
         for judged in plan.diagnosis.members:
             for certificate in judged.voided:
                 self._void(certificate, judged.why)
+        self._forget_promotion(look, plan.diagnosis)
         if look.fault is not None:
             why = f"its acting master could not be read: {sentence(look.fault)}"
             plan = replace(plan, diagnosis=replace(plan.diagnosis, why=f"{plan.diagnosis.why}; {why}"))
@@ -175,6 +176,17 @@ class Planning(Looking):
             realms=self.look.realms,
             yields=self.allowance.yields,
         )
+
+    def _forget_promotion(self, look: Look, diagnosis: Diagnosis) -> None:
+        """One that somebody else has finished, another machine or a person, is not kept for ever."""
+        sent = look.incident
+        if sent is None or not promotion_is_over(sent, look.survey, diagnosis, look.at):
+            return
+        try:
+            if self.folder.incident() == sent:
+                self.folder.clear_incident()
+        except OSError as error:
+            log.warning("the promotion of %s is over, but that can't be recorded: %s", sent.candidate, error)
 
     def _void(self, certificate: Certificate, why: str) -> None:
         """A sign of life ends a certificate for good: it must not come back when the host goes quiet."""

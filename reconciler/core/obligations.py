@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.core.draft import fence_command
-from reconciler.core.evidence import BmcPower, Diagnosis, LoginAnswer, Situation, Survey, Verdict
+from reconciler.core.evidence import BmcPower, Diagnosis, Incident, LoginAnswer, Situation, Survey, Verdict
+from reconciler.core.masterless import NEVER_TOOK_EFFECT
 from reconciler.core.model import PoolState
 from reconciler.core.wanted import Wanted
 from reconciler.core.words import address_host, utc
@@ -32,6 +33,17 @@ class Standing:
     obligation: Obligation
     settled: str
     words: str
+
+
+def promotion_is_over(sent: Incident, survey: Survey, diagnosis: Diagnosis, now: float) -> bool:
+    """A promotion that need not be watched any more, whoever finished it: one master is confirmed, nobody follows
+    another, and the one that was told is that master, or has been its member for longer than the call takes. Kept, it
+    would tell of the host that it replaced, when that is master again and alone, that it was replaced."""
+    t = survey.of(sent.candidate)
+    if t is None or diagnosis.situation is not Situation.MANAGED or diagnosis.astray:
+        return False
+    told = t.login is LoginAnswer.SLAVE and now - sent.sent_at > NEVER_TOOK_EFFECT
+    return diagnosis.master == sent.candidate or told
 
 
 def _gave_way(one: Obligation, survey: Survey, diagnosis: Diagnosis) -> bool:

@@ -1,4 +1,4 @@
-"""Proofs of death over whole runs: what ends them, and that what has ended never counts again."""
+"""Proofs of death, and promotions, over whole runs: what ends them, and that what has ended never counts again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.evidence import Certificate, CertificateKind, Verdict
-from reconciler.core.wanted import MemberState, WantedState
+from reconciler.core.evidence import Certificate, CertificateKind, Incident, Situation, Verdict
+from reconciler.core.obligations import promotion_is_over
+from reconciler.core.wanted import Brake, MemberState, WantedState
 from reconciler.state.folder import PoolFolder
 from tests.support.story import Story
 
@@ -78,3 +79,42 @@ def test_to_declare_maintenance_proves_nothing_about_a_member_that_is_cut_off(tm
     held = {w.action.target.name: w for w in final.withheld}
     assert "xen03 has not been heard from since the master started" in held["cache-1"].why
     assert "xenrec attest pool.yaml xen03 --dead" in held["cache-1"].remedy
+
+
+def test_a_promotion_that_somebody_else_finished_does_not_depose_the_master_of_later(tmp_path: Path) -> None:
+    """Our run was killed; another machine led the members behind xen02, and later the office back to xen01."""
+    story = Story.of(tmp_path, hosts=2, vms=6, brake=Brake(0.3, 1))
+    folder = PoolFolder(story.folder, story.wanted.name)
+    at = {m.name: m.address for m in story.wanted.members}
+    folder.prepare()
+    folder.save_incident(
+        Incident(story.wanted.name, "xen02", at["xen02"], "xen01", at["xen01"], story.lab.now - 3600, "killed")
+    )
+    assert story.plan().diagnosis.master == "xen01"
+    assert folder.incident() is None
+    story.lab.power_off("xen02")
+    story.wait(60)
+    plan = story.plan()
+    assert plan.diagnosis.situation is Situation.MANAGED
+    assert [str(action.verb) for action in plan.actions][:2] == ["fence", "declare-dead"]
+
+
+@pytest.mark.parametrize(
+    ("told", "ago", "astray", "over"),
+    [
+        ("xen01", 5.0, False, True),  # it acts as master
+        ("xen01", 3600.0, True, False),  # members are still to be led behind it
+        ("xen02", 3600.0, False, True),  # a member of another master by now
+        ("xen02", 5.0, False, False),  # it may become master in seconds
+        ("xen03", 3600.0, False, False),  # it does not answer
+    ],
+)
+def test_when_a_promotion_is_over(tmp_path: Path, told: str, ago: float, astray: bool, over: bool) -> None:
+    story = Story.of(tmp_path, hosts=3, vms=3)
+    story.lab.power_off("xen03")
+    story.wait(10)
+    look = story.reconciler().observe()
+    plan = story.plan()
+    seen = replace(plan.diagnosis, astray=("xen02",)) if astray else plan.diagnosis
+    sent = Incident("lab", told, "", "xen03", "", look.at - ago, "run")
+    assert promotion_is_over(sent, look.survey, seen, look.at) is over
