@@ -124,6 +124,10 @@ def plan_regain(
         if other is not None and other.verdict is not Verdict.DEAD:
             draft.hold(promote, *_other_master(wanted, survey, name, lost.name, known))
             return Regain(draft, candidate, lost)
+    told = incident.candidate if incident is not None else ""
+    fallen = diagnosis.of(told)
+    if fallen is not None and fallen.verdict is Verdict.DEAD and told not in (lost.name, *others):
+        others = (*others, told)  # it becomes master when it boots
     promote = replace(promote, certificate_of=(lost.name, *others))
     draft.notes.extend(heirs.notes(known, len(wanted.members)))
     why, remedy = too_many(wanted, heirs.first)

@@ -204,3 +204,16 @@ def test_a_master_on_which_somebody_works_is_not_fenced(power: str) -> None:
     (held,) = plan.withheld
     assert held.why == "xen01 is declared in maintenance and not known to be off: somebody may be working on it"
     assert "xenrec attest pool.yaml xen01 --dead" in held.remedy
+
+
+def test_a_second_promotion_rests_on_the_death_of_the_first_one_told_too() -> None:
+    sent = replace(SENT, sent_at=NOW - 5)
+    plan = plan_of(
+        survey({"xen01": "silent", "xen02": "silent"}, hosts=5, master=None, bmc="none"),
+        "xen01",
+        "xen02",
+        hosts=5,
+        incident=sent,
+    )
+    (promote,) = (a for a in plan.actions if a.verb is Verb.PROMOTE)
+    assert (promote.target.name, promote.certificate_of) == ("xen03", ("xen01", "xen02"))
