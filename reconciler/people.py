@@ -163,8 +163,8 @@ def attest_all(rec: Reconciler, given: Sequence[Attestation], *, by: str) -> lis
                 taken = f"the file is about the host {one.uuid}, and {one.host} is {uuid}"
             elif judged.verdict in (Verdict.ALIVE, Verdict.SUSPECT):
                 taken = f"{one.host} is not dead: {judged.why}"
-            elif powered := rec.powered(member, look):
-                taken = powered
+            elif unsure := rec.powered(member, look) or _ended(rec, one):
+                taken = unsure
             else:
                 now = rec.port.now()
                 taken = Certificate(
@@ -183,6 +183,15 @@ def attest_all(rec: Reconciler, given: Sequence[Attestation], *, by: str) -> lis
             _told(record, one.host, taken)
             made.append((one.host, taken))
     return made
+
+
+def _ended(rec: Reconciler, one: Attestation) -> str:
+    """Why the same word is not taken again: it was made void by a sign of life, or taken back, and a file that lies
+    there is read again and again."""
+    for old, why in rec.folder.voided():
+        if (old.host, old.by, old.reason, old.expires_at) == (one.host, one.by, one.reason, one.until):
+            return f"this word about {one.host} counts no more ({why}): say it anew, with another `until`"
+    return ""
 
 
 def revoke(rec: Reconciler, host: str, *, by: str) -> tuple[Certificate, ...]:

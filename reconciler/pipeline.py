@@ -24,6 +24,7 @@ from reconciler.core.parked import noted
 from reconciler.core.plan import Done, Outcome, Plan, Result, Verb
 from reconciler.core.port import Fault
 from reconciler.core.wanted import Member
+from reconciler.core.words import elsewhere
 from reconciler.execute.desk import Desk
 from reconciler.execute.faults import sentence
 from reconciler.execute.lease import LeaseBusy, PoolLease, read_leases, remove_leases, servertime
@@ -297,8 +298,14 @@ class Reconciler(Planning):
         return self.record_attestation(member, look, by=by, reason=reason, lifetime=lifetime)
 
     def powered(self, member: Member, look: Look) -> str:
-        """Why nobody's word is taken against its BMC, which says that power is on; "" where it doesn't."""
-        t = look.survey.of(member.name)
+        """Why nobody's word is taken: its BMC says on, or it was asked at a wrong address; "" where it is."""
+        t, uuid = look.survey.of(member.name), uuid_of(member, look.state)
+        for host in look.state.hosts.values() if look.state is not None else ():
+            if host.uuid == uuid and elsewhere(member.address, host.address):
+                return (
+                    f"{member.name} was asked at {member.address}, and the pool has it at {host.address}: correct its "
+                    "address under spec.members"
+                )
         if t is None or t.bmc is not BmcPower.ON:
             return ""
         return f"{member.name} is not dead: its BMC says that power is on: {fence_command(self.wanted, member.name)}"
