@@ -96,7 +96,6 @@ GUARDS: tuple[Guard, ...] = (
     Guard("I1", BURY, "MAINTENANCE and one.bmc is not BmcPower.OFF:", "MAINTENANCE and False:"),
     off("I1", BURY, "if one.member is not None and elsewhere(one.member.address, one.host.address)"),
     Guard("I1", BURY, "return one.bmc is BmcPower.OFF or (not one.host.enabled and", "return True or (True and"),
-    Guard("I2", REGAIN, "if lost.state is MemberState.MAINTENANCE and", "if False and"),
     off("I1", BURY, "if one.host.live and one.bmc is not BmcPower.OFF"),
     off("I1", BURY, "if one.standing is not Standing.DEAD"),
     Guard("I1", STARTS, "[d for d in in_doubt if d.stand.standing is not Standing.DEAD]", "list[Doubt]()"),

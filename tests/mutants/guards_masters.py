@@ -104,6 +104,7 @@ MASTERS: tuple[Guard, ...] = (
     # --- the regain stage -----------------------------------------------------------------------------------------
     off("I9", REGAIN, "if (known is not None and known.pool.ha_enabled) or pool_says_on(survey)"),
     off("I2", REGAIN, "if dubious"),
+    Guard("I2", REGAIN, "if lost.state is MemberState.MAINTENANCE and", "if False and"),
     off("I2", REGAIN, "if fallen is not None and fallen.verdict is Verdict.DEAD and told not in (lost.name, *others)"),
     Guard("I2", REGAIN, "if judged.verdict is Verdict.DEAD and judged.certificate is not None:", "if True:"),
     off("I2", REGAIN, "if t.bmc is BmcPower.UNKNOWN"),
