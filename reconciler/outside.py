@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -18,8 +21,9 @@ from reconciler.core.port import (
     FaultKind,
     Json,
     TransportFault,
+    XapiFailure,
 )
-from reconciler.core.words import address_host
+from reconciler.core.words import address_host, is_ip
 from reconciler.xapi.transport import Xapi
 from reconciler.xapi.trust import Trust
 from reconciler.xapi.wire import connect
@@ -53,9 +57,16 @@ def no_probe(argv: Sequence[str], /, *, deadline: float) -> AgentRun:
 
 
 class Outside:
-    """Port over the real world (core.port.Port). `run_agent` and `run_probe` come from the fencing edge."""
+    """Port over the real world (core.port.Port). `run_agent` and `run_probe` come from the fencing edge.
 
-    def __init__(self, trust: Trust, run_agent: AgentRunner, run_probe: ProbeRunner = no_probe) -> None:
+    `hosts` are the members' hosts as declared. A member tells by IP address whom it follows: where that is the address
+    of a host that is declared by name, it is told by that name, so that everybody compares like with like.
+    """
+
+    def __init__(
+        self, trust: Trust, run_agent: AgentRunner, run_probe: ProbeRunner = no_probe, hosts: Sequence[str] = ()
+    ) -> None:
+        self._hosts = hosts
         self._began = time.time() - time.clock_gettime(SINCE_BOOT)
         self._xapi = Xapi(trust)
         self._run_agent = run_agent
@@ -72,7 +83,24 @@ class Outside:
 
     def call(self, address: str, method: str, params: Sequence[Json], *, deadline: float) -> Json:
         """One XAPI call. Raises XapiFailure or TransportFault."""
-        return self._xapi.call(address, method, params, deadline=deadline)
+        try:
+            return self._xapi.call(address, method, params, deadline=deadline)
+        except XapiFailure as failure:
+            if failure.code != "HOST_IS_SLAVE" or not failure.params or failure.params[0] in self._hosts:
+                raise
+            first, *rest = failure.params
+            raise XapiFailure(failure.code, self._names.get(first, first), *rest) from failure
+
+    @functools.cached_property
+    def _names(self) -> dict[str, str]:
+        """IP address -> the host that is declared by name. One that no name server knows now is left out."""
+        found: dict[str, str] = {}
+        for host in self._hosts:
+            if is_ip(host):
+                continue
+            with suppress(OSError, UnicodeError):
+                found |= {str(told[4][0]): host for told in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        return found
 
     def run_agent(self, agent: str, options: Mapping[str, str], *, deadline: float) -> AgentRun:
         """Run a fence agent. Raises FileNotFoundError if there is no such agent."""

@@ -23,7 +23,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
 from reconciler.core.port import Fault, TransportFault, XapiFailure
 from reconciler.core.wanted import SecretRef, Wanted
-from reconciler.core.words import utc
+from reconciler.core.words import address_host, utc
 from reconciler.execute.desk import LostReply, MasterLost
 from reconciler.execute.faults import explain
 from reconciler.execute.lease import LeaseBusy
@@ -179,7 +179,7 @@ def open_pool(
 
     return Reconciler(
         wanted,
-        Outside(trust, run_agent, run_probe),
+        Outside(trust, run_agent, run_probe, [address_host(m.address) for m in wanted.members]),
         PoolFolder(state or state_dir(), wanted.name),
         secret,
         new_run(),

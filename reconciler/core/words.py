@@ -44,6 +44,15 @@ def address_host(address: str) -> str:
     return address.partition(":")[0] if address.count(":") == 1 else address
 
 
+def is_ip(host: str) -> bool:
+    """Whether it is an IP address, and not a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def elsewhere(address: str, other: str) -> bool:
     """Whether two addresses are surely not one host's: a name may stand for any."""
     try:

@@ -138,7 +138,9 @@ def _watch(bench: Bench, action: Action, loser: Member, winner: Member, address:
         seen = look(bench, loser.address)
         seen.close()
         took = bench.port.now() - began
-        if seen.answer is LoginAnswer.SLAVE and same_address(seen.follows, address):
+        if seen.answer is LoginAnswer.SLAVE and any(
+            same_address(seen.follows, one) for one in (address, winner.address)
+        ):
             return done(action, f"{loser.name} follows {winner.name}, after {took:.0f} s")
         if took >= bench.wanted.policy.limits.rejoin_timeout:
             return failed(

@@ -140,3 +140,23 @@ def _free_port():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return bound.getsockname()[1]
+
+
+def test_whom_a_member_follows_is_told_as_it_is_declared(stub, certificate, monkeypatch):
+    known = {"xen01.lan": "10.0.0.11", "xen02.lan": "fd00::12"}
+
+    def lookup(host, port, **more):
+        if host not in known and not host.startswith("127."):
+            raise socket.gaierror("no such name")
+        return [(0, 0, 0, "", (known.get(host, host), port or 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    trust = Trust({stub.address: certificate.fingerprint})
+    out = Outside(trust, no_agent, hosts=["gone.lan", "xen01.lan", "xen02.lan", "10.0.0.13"])
+    stub.script = lambda r: r.error({"code": 1, "message": "HOST_IS_SLAVE", "data": [r.call["params"][0]]})
+    told = []
+    for follows in ("10.0.0.11", "fd00::12", "10.0.0.13", "10.0.0.14"):
+        (answer,) = out.ask_all([Ask("xapi", 2.0, stub.address, "session.login", (follows,))])
+        told.append(answer.fault.params)
+    out.close()
+    assert told == [("xen01.lan",), ("xen02.lan",), ("10.0.0.13",), ("10.0.0.14",)]
