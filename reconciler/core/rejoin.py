@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from reconciler.core.armed import armed_why, disarm_words
 from reconciler.core.draft import Draft, plan_command
-from reconciler.core.evidence import LoginAnswer, Survey
+from reconciler.core.evidence import LoginAnswer, Survey, Testimony
 from reconciler.core.model import PoolState
 from reconciler.core.plan import Action, Thing, Verb
+from reconciler.core.rights import RUN_ELSEWHERE, local_remedy
 from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import Wanted
-from reconciler.core.words import names
+from reconciler.core.words import address_host, names
 
 
 def plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolState, draft: Draft) -> tuple[Action, ...]:
@@ -58,6 +59,9 @@ def plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolState
                 f"declare the host that they follow under spec.members, then: {plan_command(wanted)}",
             )
             return ()
+        if untold := [t for s in astray if (t := survey.of(s.thing.name)) and _may_obey(wanted, survey, stands, t)]:
+            draft.hold(action, *_untold_words(wanted, untold))
+            return ()
         return (action,)
     if late:
         return (
@@ -70,6 +74,30 @@ def plan_rejoin(wanted: Wanted, survey: Survey, stands: Stands, state: PoolState
             ),
         )
     return ()
+
+
+def _may_obey(wanted: Wanted, survey: Survey, stands: Stands, t: Testimony) -> bool:
+    """It may take orders from a second master that we don't reach: it could not be asked, and the host that it follows
+    neither is proved dead nor says itself that it is a member. To recover it would demote that master, too, wherever
+    the acting one reaches it, and kill VMs of both (recording 20)."""
+    if t.login is not LoginAnswer.SLAVE or t.reaches_master is not None:
+        return False
+    whom = next((m.name for m in wanted.members if address_host(m.address) == t.follows), "")
+    stand, theirs = stands.by_member.get(whom), survey.of(whom)
+    dead = stand is not None and stand.standing is Standing.DEAD
+    return not dead and (theirs is None or theirs.login not in (LoginAnswer.SLAVE, LoginAnswer.EMERGENCY))
+
+
+def _untold_words(wanted: Wanted, untold: Sequence[Testimony]) -> tuple[str, str]:
+    """Why members are not recovered that could not be asked, and the next step."""
+    t = untold[0]
+    whom = next((m.name for m in wanted.members if address_host(m.address) == t.follows), t.follows or "another host")
+    why = f"{t.name} may take orders from {whom}, a second master then: it could not be asked"
+    if t.local_login is None:
+        return f"{why}, for the password of local logins is not here", RUN_ELSEWHERE
+    if t.local_login is False:
+        return f"{why}, for it refuses our local login", local_remedy(wanted)
+    return why, f"wait half a minute, then: {plan_command(wanted)}"
 
 
 def _astray_words(astray: Sequence[Stand]) -> str:

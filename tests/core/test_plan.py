@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.evidence import Incident, Situation
+from reconciler.core.evidence import Certificate, Incident, Situation
 from reconciler.core.guard import Allowance
 from reconciler.core.model import PowerState
 from reconciler.core.plan import Plan, Status, Verb
@@ -274,6 +274,35 @@ def test_a_member_that_reaches_another_master_is_not_recovered() -> None:
     made = plan(wanted(), pool, spec)
     assert only(made, Verb.RECOVER_MEMBERS) == []
     assert "two masters" in made.withheld[0].why
+
+
+@pytest.mark.parametrize(
+    ("local", "remedy"),
+    [
+        (None, "run it where connection.local.password can be had"),
+        (False, "declare connection.local: a local root of every host (an account of a directory is none)"),
+        (True, "wait half a minute, then: xenrec plan pool.yaml"),
+    ],
+)
+def test_a_member_that_could_not_be_asked_is_not_recovered_from_a_host_that_may_be_master(
+    local: bool | None, remedy: str
+) -> None:
+    pool = PoolBuilder(4)
+    pool.master = "xen02"
+
+    def made(spec: str, *proofs: Certificate) -> Plan:
+        ties = {"xen01": spec, "xen02": "master", "xen03": "follows xen01", "xen04": "follows xen02"}
+        seen = survey(ties, hosts=4, bmc="none")
+        asked = [replace(t, reaches_master=None, local_login=local) if t.follows else t for t in seen.testimonies]
+        seen = replace(seen, testimonies=tuple(asked))
+        return make_plan(wanted(hosts=4, fencing=False), seen, now=NOW, state=pool.state(), certificates=proofs)
+
+    plan = made("silent")
+    assert plan.actions == ()
+    assert plan.withheld[0].why.startswith("xen03 may take orders from xen01, a second master then: it could not be")
+    assert plan.withheld[0].remedy == remedy
+    assert verbs(made("silent", certificate("xen01")))[0] == "recover-members lab"
+    assert verbs(made("emergency"))[0] == "recover-members lab"
 
 
 def test_a_promotion_that_was_sent_is_observed_not_sent_again() -> None:

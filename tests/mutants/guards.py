@@ -110,6 +110,13 @@ GUARDS: tuple[Guard, ...] = (
         "return one is not None and (True or (one.standing",
     ),
     off("I2", CREJOIN, "if elsewhere"),
+    Guard(
+        "I4",
+        CREJOIN,
+        "if (t := survey.of(s.thing.name)) and _may_obey(",
+        "if False and (t := survey.of(s.thing.name)) and _may_obey(",
+    ),
+    Guard("I4", CREJOIN, "return not dead and (theirs is None or", "return False and (theirs is None or"),
     # --- storage --------------------------------------------------------------------------------------------------
     Guard(
         "I8",
