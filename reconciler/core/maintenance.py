@@ -111,16 +111,17 @@ def _tell_stuck(site: Site, one: Stand, disable: Action, stuck: Sequence[Stuck],
 
 def _out(site: Site, one: Stand, guests: Sequence[Vm]) -> tuple[list[tuple[Vm, VmWish, str]], list[Stuck], Way]:
     """What is stopped, each with why it can't be moved; what can't leave; and the way out of the rest."""
-    leaving = {a.target.uuid for a in site.draft.actions if a.verb in LEAVING}
+    leaving = {a.target.uuid: a.level for a in site.draft.actions if a.verb in LEAVING}
     unpaused = {a.target.uuid for a in site.draft.actions if a.verb is Verb.UNPAUSE}
     trial = site.trial()
     stops: list[tuple[Vm, VmWish, str]] = []
     stuck: list[Stuck] = []
     going: list[Leaver] = []
     for vm in guests:
-        if vm.uuid in leaving:
-            continue
         wish = site.selection.wishes.get(vm.ref)
+        limit = wish.max_level if wish is not None else None
+        if vm.uuid in leaving and (limit is None or limit >= leaving[vm.uuid]):
+            continue  # else it is withheld, and the VM stays
         if vm.uuid in unpaused:
             told = "it is paused, and XAPI moves running VMs only; this plan unpauses it"
             found: Stuck | None = Stuck(vm, told, apply_command(site.wanted))

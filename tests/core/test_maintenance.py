@@ -316,6 +316,17 @@ def test_a_vm_that_stops_anyway_is_not_moved() -> None:
     assert verbs(made) == ["disable-host xen02", "shutdown web1", "migrate web2 -> xen01"]
 
 
+@pytest.mark.parametrize("limit", [Level.METADATA, Level.MOVE])
+def test_a_vm_that_should_stop_and_may_not_keeps_all(limit: Level) -> None:
+    """Its stop is withheld, so it stays; the other one of its group was moved away as if it were gone."""
+    placement = PlacementWish(together="g")
+    web1 = wish("web1", "halted", max_level=limit, placement=placement)
+    made = plan(resting(wanted(web1, wish("web2", placement=placement)), "xen02"), two_vms())
+    assert made.actions == ()
+    assert {w.action.verb for w in made.withheld} == {Verb.DISABLE_HOST, Verb.SHUTDOWN}
+    assert ("web1", "leave xen02, which is to be in maintenance") in [(u.target.name, u.wish) for u in made.unmet]
+
+
 def test_groups_leave_together_and_apart() -> None:
     for word, hosts in (("together", 1), ("spread", 2)):
         placement = PlacementWish(**{word: "g"})  # type: ignore[arg-type]
