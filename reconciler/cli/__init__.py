@@ -7,6 +7,9 @@ import sys
 
 __all__ = ["main"]
 
+unsaid: list[OSError] = []
+"""Why stdout could not be written: then a command ends with an error, whatever came of it."""
+
 
 def main() -> None:
     """Run the command. Usage errors end with 64: Typer's own 2 would read as "changes pending" in a cron line."""
@@ -29,7 +32,7 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.ERROR)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code if isinstance(code, int) and code else Exit.ERROR if unsaid else 0)
 
 
 if __name__ == "__main__":

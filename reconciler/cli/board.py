@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -26,7 +27,8 @@ class _Now:
 
 
 class Board:
-    """Shows events as they come."""
+    """Shows events as they come. A pipe that nobody reads, a log on a full disk or a terminal that is gone ends the
+    showing, never the run."""
 
     def __init__(self, s: Screen, *, quiet: bool) -> None:
         self._screen = s
@@ -55,10 +57,14 @@ class Board:
             return
         self._state = self._state.told(event)
         if self._live is None:
-            note(progress_line(event, started_at=self._state.started_at, ascii=self._screen.ascii))
+            try:
+                note(progress_line(event, started_at=self._state.started_at, ascii=self._screen.ascii))
+            except OSError:
+                self._quiet = True
 
     def end(self) -> None:
         """After the last action, and before asking a person something."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        live, self._live = self._live, None
+        if live is not None:
+            with suppress(OSError):
+                live.stop()

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from reconciler import rooms
+from reconciler.cli import unsaid
 from reconciler.cli.exits import Exit
 from reconciler.core.evidence import Situation
 from reconciler.core.plan import Plan, Status
@@ -77,8 +78,20 @@ def screen() -> Screen:
 
 
 def say(text: str) -> None:
-    """A result, to stdout."""
-    typer.echo(text.rstrip("\n"))
+    """A result, to stdout; to stderr where that can't be written (a full disk), for it may tell what was done, and a
+    recovery is no reason to wait for a log."""
+    try:
+        typer.echo(text.rstrip("\n"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        unsaid.append(error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):
+            note(f"stdout can't be written ({error.strerror}), so here is what was to be there:")
+    if unsaid:
+        with suppress(OSError):
+            note(text)
 
 
 def note(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -100,7 +101,8 @@ def roll(
 
     def tell(text: str) -> None:
         said.append(text)
-        note(clean(text))
+        with suppress(OSError):  # nobody may read it any more; a host is out of service all the same
+            note(clean(text))
 
     try:
         if resume + abandon + plan > 1 or ((again or skip) and not resume) or (again and skip):

@@ -98,6 +98,51 @@ def test_interrupted_and_run_again(bench: Bench) -> None:
     assert bench.harm() == []
 
 
+@pytest.mark.parametrize("gone", ["a pipe", "a full disk"])
+def test_a_run_goes_on_where_nobody_can_read_its_progress(bench: Bench, gone: str) -> None:
+    """`2>&1 | head`, or a log on the disk that is full: no reason to leave a recovery in the middle."""
+    bench.halt("app-1")
+    if gone == "a pipe":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open("/dev/full", os.O_WRONLY)
+    process = subprocess.Popen(
+        [*HASTY, "apply", str(bench.manifest), "--yes"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=write,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **bench.env},
+    )
+    os.close(write)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "the pool is as declared" in out
+    assert "app-1" in bench.running()
+
+
+def test_what_was_done_is_told_though_stdout_is_full(bench: Bench) -> None:
+    bench.halt("app-1")
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [*HASTY, "apply", str(bench.manifest), "--unattended"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **bench.env},
+            timeout=60,
+            check=False,
+        )
+    assert process.returncode == 1
+    assert process.stderr.startswith("stdout can't be written (No space left on device), so here is what was to be")
+    assert "Plan: 1 to start" in process.stderr
+    assert "done: start app-1" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert "app-1" in bench.running()
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_from_outside_and_run_again(bench: Bench, sign: signal.Signals) -> None:
     bench.halt("app-1")
