@@ -202,7 +202,7 @@ def _refusal(
 ) -> tuple[str, str]:
     limit = allowance.level(wanted)
     if action.level > limit:
-        remedy = "raise it in the manifest"
+        remedy = f"raise {allowance.key} in the manifest to {action.level.word}, if that is meant"
         if not allowance.attended and action.level <= wanted.policy.attended:
             remedy = f"a person may do it: {apply_command(wanted)}"
         return f"this run may go as far as {limit.word} ({allowance.key}) and this is {action.level.word}", remedy
