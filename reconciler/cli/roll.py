@@ -20,6 +20,7 @@ from reconciler.cli.common import (
     reconciler,
     say,
     screen,
+    tell,
     troubles,
 )
 from reconciler.cli.exits import Exit
@@ -230,7 +231,10 @@ def _chosen(
 def _preview(rolling: Rolling, asked: Roll, *, machine: bool) -> None:
     turns = rolling.preview(asked.hosts)
     told = [(t.host, t.plan, t.obstacle, t.remedy) for t in turns]
-    say(preview_json(rolling.wanted.name, asked, told) if machine else preview_text(asked, told))
+    if machine:
+        say(preview_json(rolling.wanted.name, asked, told))
+    else:
+        tell(preview_text(asked, told))
     if any(t.obstacle for t in turns):
         raise typer.Exit(Exit.PARTIAL)
 
@@ -241,7 +245,7 @@ def _ask(rolling: Rolling, asked: Roll, *, interactive: bool) -> None:
             Exit.USAGE, "there is no terminal to ask on", "look at it with --plan; then give --yes, or --unattended"
         )
     turns = rolling.preview(asked.hosts)
-    say(preview_text(asked, [(t.host, t.plan, t.obstacle, t.remedy) for t in turns]))
+    tell(preview_text(asked, [(t.host, t.plan, t.obstacle, t.remedy) for t in turns]))
     if typer.prompt("Begin? (yes/no)", err=True, default="", show_default=False).strip().lower() not in ("y", "yes"):
         raise Stop(Exit.USAGE, "nothing was done")
 
@@ -261,4 +265,4 @@ def _abandon(rolling: Rolling, held: Roll | None, said: list[str], *, machine: b
         say(roll_json(rolling.wanted.name, held, said, ended={"enabled": list(hosts), "command_ended_well": sure}))
         return
     warn = f"; of the command on {held.host} it is not known that it ended well" if half and held else ""
-    say(f"ended: {', '.join(hosts) or 'no host'} enabled again; {len(done)} had their turn before{warn}")
+    tell(f"ended: {', '.join(hosts) or 'no host'} enabled again; {len(done)} had their turn before{warn}")

@@ -19,22 +19,24 @@ Part = str | tuple[str, str]
 NARROWEST: Final = 40
 """Narrower terminals get lines of this width."""
 
-_WORD: Final = re.compile(r"`[^`]*`[^\s`]*|\S+")
-"""What must stay on one line: a word, or a command in backticks."""
+_SSH: Final = r"ssh [^\s@]+@\S+ (?:'[^']*'|xl list|cat \S+|xe [a-z-]+|xe-toolstack-restart)"
+_XE: Final = r"xe [a-z]+-[a-z-]+(?: (?:--[a-z]+|[a-z-]+=[^\s;,]+))*"
+_WORD: Final = re.compile(rf"`[^`]*`[^\s`]*|\S*(?<![\w-])(?:{_SSH}|{_XE})[^\s`]*|\S+")
+"""What must stay on one line: a word, or a command that is typed by itself, also where prose goes on behind it."""
 
 
 def _ranges(text: str, first: int, others: int) -> Iterator[tuple[int, int]]:
     """Cut a text at blanks into (start, end) of lines of `first` cells, then `others`; cut longer words anywhere."""
     first, others = max(first, 2), max(others, 2)  # room for any one character, or this would never end
     room, start, end = first, 0, 0
-    for match in _WORD.finditer(text):
-        if cell_len(text[start : match.end()]) <= room:
-            end = match.end()
+    for begins, ends in _words(text, others):
+        if cell_len(text[start:ends]) <= room:
+            end = ends
             continue
         if end > start:
             yield start, end
             room = others
-        start, end = match.start(), match.end()
+        start, end = begins, ends
         while cell_len(text[start:end]) > room:
             cut = start + 1
             while cell_len(text[start : cut + 1]) <= room:
@@ -42,6 +44,17 @@ def _ranges(text: str, first: int, others: int) -> Iterator[tuple[int, int]]:
             yield start, cut
             start, room = cut, others
     yield start, end
+
+
+def _words(text: str, room: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of what stays on one line; what is longer than any line is cut at blanks all the same."""
+    for match in _WORD.finditer(text):
+        if cell_len(match[0]) <= room:
+            yield match.span()
+        else:
+            yield from (
+                (match.start() + one.start(), match.start() + one.end()) for one in re.finditer(r"\S+", match[0])
+            )
 
 
 class Page:
