@@ -59,11 +59,17 @@ def diagnose(
     strangers = [t for t in masters if expected and t.pool_uuid and t.pool_uuid != expected]
     if strangers:
         them = strangers[0]
+        remedy = "correct the member's address, or spec.uuid if the pool was made anew"
+        if len(masters) > len(strangers) or any(t.login is LoginAnswer.SLAVE for t in survey.testimonies):
+            remedy += (
+                f"; if {them.name} was installed anew, shut it down and {look_and_attest(wanted, them.name)}. It can "
+                "join once the pool is as declared without it"
+            )
         return Diagnosis(
             Situation.STRANGER,
             f"{them.name} ({them.address}) is master of another pool: its uuid is {them.pool_uuid}, not {expected}",
             judged,
-            remedy="correct the member's address, or spec.uuid if the pool was made anew",
+            remedy=remedy,
         )
     if len(masters) > 1:
         return _two_masters(wanted, survey, judged, incident, obligations, yields)

@@ -295,6 +295,18 @@ def test_two_masters_and_a_stranger_and_a_wrong_password_are_told_apart() -> Non
     assert denied.situation is Situation.DENIED
 
 
+def test_a_member_that_was_installed_anew_is_a_stranger_with_a_way_out() -> None:
+    known = PoolBuilder().state()
+    found = diagnose(wanted(), survey({"xen03": "master uuid-new"}), (), now=NOW, known=known)
+    assert found.situation is Situation.STRANGER
+    assert "if xen03 was installed anew, shut it down" in found.remedy
+    assert "xenrec attest pool.yaml xen03 --dead" in found.remedy
+    alone = diagnose(
+        wanted(), survey({"xen01": "master uuid-new", "xen02": "silent", "xen03": "silent"}), (), now=NOW, known=known
+    )
+    assert "installed anew" not in alone.remedy
+
+
 def test_a_certificate_for_a_host_of_another_pool_proves_nothing_here() -> None:
     theirs = replace(certificate("xen03"), pool="another")
     judged = diagnose(wanted(fencing=False), survey({"xen03": "silent"}, bmc="none"), (theirs,), now=NOW).of("xen03")
