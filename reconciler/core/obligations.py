@@ -37,13 +37,16 @@ class Standing:
 
 def promotion_is_over(sent: Incident, survey: Survey, diagnosis: Diagnosis, now: float) -> bool:
     """A promotion that need not be watched any more, whoever finished it: one master is confirmed, nobody follows
-    another, and the one that was told is that master, or has been its member for longer than the call takes. Kept, it
-    would tell of the host that it replaced, when that is master again and alone, that it was replaced."""
+    another, and the one that was told is that master, or has been its member for longer than the call takes, or is
+    proved dead while the one that it was to replace is that master: a person gave the office back. Kept, it would tell
+    of the host that it replaced, when that is master again and alone, that it was replaced."""
     t = survey.of(sent.candidate)
     if t is None or diagnosis.situation is not Situation.MANAGED or diagnosis.astray:
         return False
     told = t.login is LoginAnswer.SLAVE and now - sent.sent_at > NEVER_TOOK_EFFECT
-    return diagnosis.master == sent.candidate or told
+    judged = diagnosis.of(sent.candidate)
+    overruled = diagnosis.master == sent.lost_master and judged is not None and judged.verdict is Verdict.DEAD
+    return diagnosis.master == sent.candidate or told or overruled
 
 
 def _gave_way(one: Obligation, survey: Survey, diagnosis: Diagnosis) -> bool:

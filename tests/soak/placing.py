@@ -120,7 +120,9 @@ def of_migration(watch: Watch, db: Any, vm: Mapping[str, Any], target: Mapping[s
         moved_at, left = watch.moved.get(vm["uuid"], (None, ""))
         if not watch.wanted.policy.rebalance:
             watch.blame("I5", f"moves {name} to {to}, and no hard wish, start or maintenance asks for it")
-        elif moved_at is not None and left != here and watch.lab.now - moved_at < watch.wanted.policy.cool_down:
+        elif left == here or moved_at is None or moved_at >= watch.run_began:
+            pass  # it did not move, or passes through a third host in one plan
+        elif watch.lab.now - moved_at < watch.wanted.policy.cool_down:
             watch.blame("I5", f"moves {name} to {to} {watch.lab.now - moved_at:.0f} s after its last move")
         else:
             reserve.kept(watch, db, vm["uuid"], target["uuid"], name)

@@ -79,6 +79,7 @@ class Watch:
         """(time, VM uuid, host name) of every start that was sent."""
         self.moved: dict[str, tuple[float, str]] = {}
         """When this actor last sent each VM elsewhere, and the host that it was to leave: it moved if it left that."""
+        self.run_began = lab.now
         self.moving: set[tuple[str, str]] = set()
         """(VM uuid, host name) of every migration under way that it read of, whosever: the VM may be there since."""
         self.sight = Sight()
@@ -105,6 +106,7 @@ class Watch:
         """A new run; `yields` are hosts that a person named with --yield."""
         self.yields = yields
         self.attended = attended
+        self.run_began = self.lab.now
         was = self.sight
         self.sight = Sight(was.answers_since, was.acts_since, was.role_since)
 
