@@ -53,7 +53,7 @@ class Run:
         return f"{counted}; {f'stopped: {self.stopped}' if self.stopped else _left(self.final)}"
 
 
-_ENDS = {"clean": "as declared", "changes": "more is to be done", "blocked": "something is left that it may not do"}
+_ENDS = {"clean": "as declared", "changes": "more is to be done", "blocked": "what is left is withheld or can't be met"}
 
 
 def _left(final: str) -> str:
@@ -122,6 +122,8 @@ def _words(one: Line, names: Mapping[str, str]) -> str:
             return f"stage {_text(one, 'stage')} ends" + (f": {stopped}" if stopped else "")
         case "begin":
             return f"{name}: begins, because {_text(one, 'why') or '?'}"
+        case "intent" | "reply" if not action:
+            return _by_hand(one)
         case "intent":
             return f"{name}: about to send {method} to {address}"
         case "reply":
@@ -160,6 +162,12 @@ def _by_hand(one: Line) -> str:
     match one.get("kind"), one.get("certificate"), one.get("pause"), one.get("pauses"):
         case "certificate", dict() as proof, _, _:
             return _proof(proof)
+        case "intent", _, _, _ if not one.get("action"):
+            agents = one.get("agents")
+            told = " and ".join(str(agent) for agent in agents) if isinstance(agents, list) else "?"
+            return f"{_text(one, 'target')} by {told}, because {_text(one, 'why') or '?'}"
+        case "reply", _, _, _ if not one.get("action"):
+            return _text(one, "what")
         case "refused", _, _, _:
             return f"{_text(one, 'host')} not recorded: {_text(one, 'why')}"
         case "revoked", _, _, _:

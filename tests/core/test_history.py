@@ -54,6 +54,11 @@ def test_what_a_person_did_is_told_with_what_it_was_about() -> None:
         ({"kind": "certificate", "certificate": proof}, "xen01 attested by ana@desk: seen off"),
         ({"kind": "refused", "host": "xen02", "why": "it is alive"}, "xen02 not recorded: it is alive"),
         ({"kind": "revoked", "host": "xen01", "certificates": [proof]}, "xen01 taken back"),
+        (
+            {"kind": "intent", "method": "fence-off", "target": "host/xen02", "agents": ["fence_x 1"], "why": "smoke"},
+            "host/xen02 by fence_x 1, because smoke",
+        ),
+        ({"kind": "reply", "method": "fence-off", "what": "no certificate: it is on"}, "no certificate: it is on"),
         ({"kind": "pause", "pause": {"vm": None, "reason": "SAN work"}}, "the pool: SAN work"),
         ({"kind": "unpause", "pauses": [{"vm": "db01", "reason": "x"}]}, "ended for VM db01"),
     ):
