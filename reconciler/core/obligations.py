@@ -93,5 +93,6 @@ def standing(
         )
     else:
         off = "it is off" if t.bmc is BmcPower.OFF else "it has not been seen since"
-        seen = f"{off}. Keep it off until it can reach the network of {one.master}; powered on, it joins by itself"
+        master = acting.name if acting is not None else one.master  # whoever was promoted then may be lost by now
+        seen = f"{off}. Keep it off until it can reach the network of {master}; powered on, it joins by itself"
     return Standing(one, "", f"{one}; {seen}. It must be seen following the new master before this is forgotten")
