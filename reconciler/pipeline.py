@@ -27,7 +27,7 @@ from reconciler.core.wanted import Member
 from reconciler.core.words import elsewhere
 from reconciler.execute.desk import Desk
 from reconciler.execute.faults import sentence
-from reconciler.execute.lease import LeaseBusy, PoolLease, read_leases, remove_leases, servertime
+from reconciler.execute.lease import LeaseBusy, PoolLease, acting, read_leases, remove_leases, servertime
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
 from reconciler.fencing.fence import Fencer
@@ -260,14 +260,15 @@ class Reconciler(Planning):
         finally:
             desk.close()
 
-    def held_leases(self) -> tuple[tuple[Lease, ...], float] | None:
-        """Every lease in the pool as last observed, and the time by the clock that they count in, its master's (UTC
-        seconds); None where no master can be asked. Raises as drop_leases, and writes nothing."""
+    def held_leases(self) -> tuple[tuple[Lease, ...], float, str] | None:
+        """Every lease in the pool as last observed, the time by the clock that they count in, its master's (UTC
+        seconds), and the master's ref; None where no master can be asked. Raises as drop_leases, and writes nothing."""
         desk = self._desk()
         if desk is None:
             return None
         try:
-            return read_leases(desk), servertime(desk, self.port.now())
+            held, master = read_leases(desk), acting(desk)
+            return held, servertime(desk, self.port.now(), master), master
         finally:
             desk.close()
 

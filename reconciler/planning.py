@@ -131,8 +131,10 @@ class Planning(Looking):
 
     def _busy(self, look: Look) -> list[Lease]:
         """Leases of other runs that live: on this machine, only of the one that holds the file lock."""
-        held = leases(look.state.pool.other_config) if look.state is not None else ()
-        others = [one for one in held if one.live(self.port.now()) and one.run != self.run]
+        pool = look.state.pool if look.state is not None else None
+        held = leases(pool.other_config) if pool is not None else ()
+        master = (pool.master if pool is not None else None) or ""
+        others = [one for one in held if one.live(self.port.now(), master) and one.run != self.run]
         if not others:
             return []
         here, mine = self.folder.holder(), self.folder.machine_if_known()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -60,11 +61,11 @@ def show(
             asked = rec.held_leases()
     except Stop as stop:
         fail(stop)
-    held, now = asked or ((), rec.port.now())
+    held, now, master = asked or ((), rec.port.now(), "")
     clock = clock_words(now, rec.port.now())
-    live = [lease for lease in held if lease.live(now)]
+    live = [lease for lease in held if lease.live(now, master)]
     if form is LockFormat.JSON:
-        say(json.dumps(_json(rec, here, held if asked else None, now), indent=2))
+        say(json.dumps(_json(rec, here, held if asked else None, live), indent=2))
     else:
         tell(f"this machine: {_here(here)}")
         if asked is None:
@@ -73,7 +74,8 @@ def show(
             say("the pool: free")
         for lease in held:
             told = f"{lease}, {clock}" if clock else str(lease)
-            tell(f"the pool: {told}{'' if lease in live else ' (expired: whoever comes takes it over)'}")
+            over = "of before another host became master" if lease.live(now) else "expired"
+            tell(f"the pool: {told}{'' if lease in live else f' ({over}: whoever comes takes it over)'}")
             if lease in live:
                 tell(f"  if that run is dead and nobody may wait: xenrec lock release {path}")
     raise typer.Exit(Exit.BUSY if here or live else Exit.UNAVAILABLE if asked is None else Exit.DONE)
@@ -105,7 +107,7 @@ def release(
                         "no master answers that could be asked for the lease; nothing was done",
                         f"xenrec status {path}",
                     )
-                held, now = asked
+                held, now, _ = asked
                 clock = clock_words(now, rec.port.now())
                 for lease in held:
                     tell(f"held by {lease}{f', {clock}' if clock else ''}", err=True)
@@ -132,7 +134,9 @@ def _here(here: LockBusy | None) -> str:
     return (f"run {here.run}, process {here.pid}" if here.pid else "a run that has just begun") + since
 
 
-def _json(rec: Reconciler, here: LockBusy | None, held: tuple[Lease, ...] | None, now: float) -> dict[str, object]:
+def _json(
+    rec: Reconciler, here: LockBusy | None, held: tuple[Lease, ...] | None, live: Sequence[Lease]
+) -> dict[str, object]:
     machine = {"run": here.run, "pid": here.pid, "since": here.since} if here else None
     return {
         "format": "xenrec-locks",
@@ -149,7 +153,7 @@ def _json(rec: Reconciler, here: LockBusy | None, held: tuple[Lease, ...] | None
                 "pid": lease.pid,
                 "since": lease.since,
                 "expires": lease.expires,
-                "live": lease.live(now),
+                "live": lease in live,
             }
             for lease in held
         ],

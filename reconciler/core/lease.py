@@ -4,6 +4,10 @@ A key carries a generation, `xenrec-lease-<n>`, because XAPI's add_to_other_conf
 is (MAP_DUPLICATE_KEY when the key exists, sheet §9): whoever adds generation n + 1 has taken over n, and a second one
 that tries the same is refused. Times are UTC seconds on the acting master's clock, so that machines whose clocks differ
 agree on what has expired.
+
+A lease holds with the master that it was taken on, and nowhere else: whoever holds one takes another before he writes
+anything on another master. The copy of the database with which a promoted member starts may have one of a run that
+ended long ago.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ CLOCKS_DIFFER = 30.0
 class Lease:
     """One key. `machine` is the random name of one state folder, whose file lock lets one run live at a time.
 
-    `expires` None: its value can't be read, so it never expires by itself.
+    `expires` None: its value can't be read, so it never expires by itself. `master`: the ref of the host that was
+    master when it was taken, which is the same in every copy of the database; "" unknown.
     """
 
     key: str
@@ -40,10 +45,12 @@ class Lease:
     pid: int = 0
     since: float = 0.0
     expires: float | None = None
+    master: str = ""
 
-    def live(self, now: float) -> bool:
-        """It has not expired."""
-        return self.expires is None or now < self.expires
+    def live(self, now: float, master: str = "") -> bool:
+        """It has not expired, and was not taken on another master than this one (a ref; "" unknown)."""
+        here = not self.master or not master or self.master == master
+        return self.expires is None or (here and now < self.expires)
 
     @property
     def holder(self) -> str:
@@ -63,6 +70,7 @@ class Lease:
             "pid": self.pid,
             "since": round(self.since, 3),
             "expires": self.expires,
+            "master": self.master,
         }
         return json.dumps(told, sort_keys=True, ensure_ascii=True)
 
@@ -72,11 +80,12 @@ class Lease:
         return f"{self.holder}, since {utc(self.since)}, until {utc(self.expires)} unless it is renewed"
 
 
-def make(generation: int, *, machine: str, run: str, by: str, pid: int, since: float, now: float) -> Lease:
+def make(
+    generation: int, *, machine: str, run: str, by: str, pid: int, since: float, now: float, master: str = ""
+) -> Lease:
     """A lease of that generation, for LIFETIME seconds from now. Whole seconds: the master's clock tells no others."""
-    return Lease(
-        f"{PREFIX}{generation}", generation, machine, _shown(run), _shown(by), pid, round(since, 3), now + LIFETIME
-    )
+    key, until = f"{PREFIX}{generation}", now + LIFETIME
+    return Lease(key, generation, machine, _shown(run), _shown(by), pid, round(since, 3), until, master)
 
 
 def leases(other_config: Mapping[str, str]) -> tuple[Lease, ...]:
@@ -99,9 +108,10 @@ def clock_words(master: float, ours: float) -> str:
     return f"by the clock of the master, which is {lasting(abs(ahead))} {how} this machine's"
 
 
-def rival(found: Iterable[Lease], machine: str, now: float) -> Lease | None:
+def rival(found: Iterable[Lease], machine: str, now: float, master: str = "") -> Lease | None:
     """The live lease of another machine. One of this machine is of a run that died: we hold its file lock."""
-    return next((one for one in found if one.live(now) and (one.expires is None or one.machine != machine)), None)
+    held = (one for one in found if one.live(now, master))
+    return next((one for one in held if one.expires is None or one.machine != machine), None)
 
 
 def _lease(key: str, value: object) -> Lease:
@@ -121,7 +131,8 @@ def _lease(key: str, value: object) -> Lease:
     if not _is_time(since) or not _is_time(expires) or not isinstance(pid, int) or isinstance(pid, bool):
         return unreadable
     machine, run, by = (_shown(str(text)) for text in texts)
-    return Lease(key, generation, machine, run, by, pid, float(str(since)), float(str(expires)))
+    master = str(told.get("master") or "")
+    return Lease(key, generation, machine, run, by, pid, float(str(since)), float(str(expires)), master)
 
 
 def _shown(text: str) -> str:

@@ -108,10 +108,11 @@ class PoolLease:
     def _claim(self, desk: Desk) -> None:
         """Take the lease, or renew it, with the next generation."""
         began = self._port.now()
-        now = servertime(desk, began)
+        master = acting(desk)
+        now = servertime(desk, began, master)
         since = self._since if self._since is not None else now
         for _ in range(TRIES):
-            wanted = heard(lambda: self._try(desk, since, now))
+            wanted = heard(lambda: self._try(desk, since, now, master))
             if wanted is not None:
                 break
         else:
@@ -120,7 +121,7 @@ class PoolLease:
         try:
             if wanted not in found:
                 raise self._gone()
-            self._judge([one for one in found if one != wanted], now)
+            self._judge([one for one in found if one != wanted], now, master)
         except LeaseLost:
             with suppress(MasterLost, LostReply, XapiFailure):
                 self._remove(desk, wanted)
@@ -130,14 +131,14 @@ class PoolLease:
         self._until, self._seen = began + LIFETIME, began
         self._tell("renewed" if renewed else "taken", wanted)
         for lease in found:
-            old = lease.expires is not None and (lease.machine == self._machine or not lease.live(now))
+            old = lease.expires is not None and (lease.machine == self._machine or not lease.live(now, master))
             if old and lease != wanted:
                 self._remove(desk, lease)
 
-    def _try(self, desk: Desk, since: float, now: float) -> Lease | None:
+    def _try(self, desk: Desk, since: float, now: float, master: str) -> Lease | None:
         """Look who has it, and add the next key, once; None when somebody was faster."""
         found = self._read(desk)
-        self._judge(found, now)
+        self._judge(found, now, master)
         wanted = make(
             next_generation(found),
             machine=self._machine,
@@ -146,10 +147,11 @@ class PoolLease:
             pid=self._pid,
             since=since,
             now=now,
+            master=master,
         )
         return wanted if self._add(desk, wanted) else None
 
-    def _judge(self, found: tuple[Lease, ...] | list[Lease], now: float) -> None:
+    def _judge(self, found: tuple[Lease, ...] | list[Lease], now: float, master: str) -> None:
         """Raise LeaseLost unless the lease in hand, if any, still stands, and no other live one does.
 
         Beside a live one in hand, others are of those who come: they read the map again, see it, and go.
@@ -158,7 +160,7 @@ class PoolLease:
             raise self._gone()
         if self._mine is not None and self._mine.live(now):
             return
-        if other := rival(found, self._machine, now):
+        if other := rival(found, self._machine, now, master):
             raise LeaseBusy(other, clock_words(now, self._port.now()))
 
     def _add(self, desk: Desk, wanted: Lease) -> bool:
@@ -220,11 +222,19 @@ def _remove(desk: Desk, lease: Lease) -> None:
             desk.write(REMOVE, desk.pool_ref, lease.key)
 
 
-def servertime(desk: Desk, ours: float) -> float:
-    """The acting master's clock in UTC seconds; ours where it can't be asked or read."""
+def acting(desk: Desk) -> str:
+    """The ref of the host that answers as master, "" where it is not told: a master writes it down before its API can
+    be reached (sheet §2.2)."""
     with suppress(XapiFailure):
         master = str(desk.pool().get("master", ""))
-        if master not in NULL:
+        return "" if master in NULL else master
+    return ""
+
+
+def servertime(desk: Desk, ours: float, master: str) -> float:
+    """The acting master's clock in UTC seconds; ours where it can't be asked or read."""
+    with suppress(XapiFailure):
+        if master:
             told = str(desk.read("host.get_servertime", master))
             for form in ("%Y%m%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%SZ", "%Y%m%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%S.%fZ"):
                 with suppress(ValueError):

@@ -10,7 +10,7 @@ from reconciler.core.plan import Action, Done
 from reconciler.core.wanted import Member
 from reconciler.core.words import lasting, names
 from reconciler.execute.bench import Bench, CannotRecord, already, done, failed, host_now, refused
-from reconciler.execute.lease import servertime
+from reconciler.execute.lease import acting, servertime
 from reconciler.execute.look import sign_of_life
 from reconciler.execute.proof import Prover
 
@@ -117,9 +117,10 @@ def _young(bench: Bench) -> float:
     """How many seconds are left until the acting master has heard everybody, by its own clock."""
     desk = bench.desk()
     now = bench.port.now()
-    record = dict(desk.read("host.get_record", str(desk.pool().get("master", ""))))
+    master = acting(desk)
+    record = dict(desk.read("host.get_record", master)) if master else {}
     try:
-        age = servertime(desk, now) - float(dict(record.get("other_config") or {}).get("agent_start_time", ""))
+        age = servertime(desk, now, master) - float(dict(record.get("other_config") or {}).get("agent_start_time", ""))
     except ValueError:
         return HEARD_WITHIN
     return min(max(HEARD_WITHIN - age, 0.0), HEARD_WITHIN)

@@ -37,6 +37,15 @@ def test_only_a_live_lease_of_another_machine_is_a_rival() -> None:
     assert rival((mine,), "m1", 1100.0) is None
 
 
+def test_a_lease_of_another_master_is_no_rival() -> None:
+    other = make(2, machine="m2", run="r", by="b", pid=7, since=1000.0, now=1000.0, master="OpaqueRef:xen01")
+    assert leases({other.key: other.value}) == (other,)
+    assert rival((other,), "m1", 1100.0, "OpaqueRef:xen01") == other
+    assert rival((other,), "m1", 1100.0, "OpaqueRef:xen02") is None
+    assert rival((other,), "m1", 1100.0, "") == other  # unknown
+    assert rival((a_lease(1, "m2"),), "m1", 1100.0, "OpaqueRef:xen02") is not None  # of one that did not say it
+
+
 @pytest.mark.parametrize("value", ["", "held", "[]", "{}", '{"machine":"m","run":"r","by":"b","pid":1,"since":1}'])
 def test_a_value_that_cannot_be_read_is_held_for_ever(value: str) -> None:
     found = leases({f"{PREFIX}4": value})

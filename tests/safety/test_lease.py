@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.core.lease import LIFETIME, PREFIX, Lease, leases
-from reconciler.core.plan import Outcome, Result
+from reconciler.core.plan import Outcome, Result, Verb
 from reconciler.core.port import FaultKind, TransportFault
+from reconciler.core.wanted import Failback, MasterWish, MetadataPolicy
 from reconciler.execute.lease import ADD, REMOVE, LeaseBusy
+from reconciler.execute.refresh import SYNC
 from tests.pipeline.told import (
     PROMOTION,
     Console,
@@ -75,8 +79,15 @@ def machine_of(story: Story) -> str:
     return story.reconciler().folder.machine()
 
 
+def other_office(folder: Path, **options: Any) -> Story:
+    """All is well, and the manifest wants another master at once."""
+    story = seen_before(folder, **options)
+    story.changed(lambda w: replace(w, master=MasterWish("xen02", ("xen01", "xen03"), Failback.AUTO)))
+    return story
+
+
 @pytest.mark.parametrize("share", range(2))
-@pytest.mark.parametrize("tell", [dead_member, dead_master], ids=["member", "master"])
+@pytest.mark.parametrize("tell", [dead_member, dead_master, other_office], ids=["member", "master", "office"])
 def test_a_second_machine_begins_at_any_call_of_the_first(
     tmp_path: Path, tell: Callable[..., Story], share: int
 ) -> None:
@@ -136,6 +147,34 @@ def test_the_busy_one_is_told_who_and_does_nothing(tmp_path: Path) -> None:
     assert "another run is working on this pool: run run-2 of somebody" in told[0]
     assert "since 20" in told[0]
     assert standing(first) == ()
+
+
+@pytest.mark.parametrize("released", [True, False], ids=["a run that ended", "a run that died with its master"])
+def test_the_lease_in_a_copy_of_before_the_promotion_holds_nobody_up(tmp_path: Path, released: bool) -> None:
+    """Every copy that a run refreshes has that run's lease. Held up for its five minutes, the members were not told to
+    follow the new master, and its start waits for that (sheet §2.2)."""
+    first = seen_before(tmp_path / "first", **SMALL)
+    first.changed(lambda w: replace(w, policy=replace(w.policy, metadata=MetadataPolicy(refresh_every=60.0))))
+    second = beside(first, tmp_path / "second")
+    second.plan()
+
+    def die() -> None:
+        first.lab.power_off("xen01")
+        raise Killed
+
+    if not released:
+        first.at(SYNC, die, before=False)
+    with suppress(Killed):
+        first.apply()
+    assert SYNC in [m for _, _, m in first.port.calls]
+    first.lab.power_off("xen01")
+    first.wait(10)
+    began = second.lab.now
+    outcome = second.apply()
+    assert {d.result for d in outcome.done} == {Result.DONE}
+    assert [d.action.verb for d in outcome.done][:3] == [Verb.FENCE, Verb.PROMOTE, Verb.RECOVER_MEMBERS]
+    assert second.lab.now - began < LIFETIME
+    assert standing(second) == ()
 
 
 def killed_with_the_lease(folder: Path) -> Story:
