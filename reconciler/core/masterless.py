@@ -252,7 +252,7 @@ def masterless(
         + (f" ({seen})" if seen else ""),
         judged,
         lost_master=name,
-        remedy=_who_was_it(wanted, survey, address) if name is None else "",
+        remedy=_who_was_it(wanted, survey, address, known) if name is None else "",
         ties=ties if any(len(c.path) > 2 for c in chains(ties).values()) else (),
     )
 
@@ -321,11 +321,17 @@ def _tangle_words(ties: Sequence[Tie], survey: Survey) -> str:
     return f"nobody accepts logins, and the members follow different hosts: {told}"
 
 
-def _who_was_it(wanted: Wanted, survey: Survey, address: str) -> str:
+def _who_was_it(wanted: Wanted, survey: Survey, address: str, known: PoolState | None) -> str:
     """The next step where nobody declared is known to be the lost master."""
     if address:
         return f"declare the host at {address} under spec.members"
-    return f"the members don't say whom they follow, and this machine never read the pool: {role_files(wanted, survey)}"
+    before = _last_master(wanted, survey, known)
+    last = "who was master when the pool was last read is not declared"
+    if known is None:
+        last = "this machine never read the pool"
+    elif before is not None:
+        last = f"{before.name}, which was master when the pool was last read, is a member now"
+    return f"the members don't say whom they follow, and {last}: {role_files(wanted, survey)}"
 
 
 def role_files(wanted: Wanted, survey: Survey) -> str:

@@ -51,10 +51,11 @@ def followed_silent(lab: Lab) -> str:
 
 
 def crowned(plan: Plan, operator: Operator) -> bool:
-    """Somebody makes a host master by hand, having read in every role file that nobody is, nor a host without power."""
+    """Somebody makes a host master by hand, having read in every role file that nobody with power is, and that nobody
+    follows a host without."""
     told = next((m[1] for text in remedies(plan) if (m := BY_HAND.search(text))), "")
     lab = operator.lab
-    if not told or followed_silent(lab) or any(host.role == "master" for host in lab.hosts.values()):
+    if not told or followed_silent(lab) or any(host.role == "master" and host.powered for host in lab.hosts.values()):
         return False
     operator.meddle("promote", lab.hosts[told], lab.hosts[told])
     return True
