@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class World:
         self.log = log
         self.reraise = reraise
         self.folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        # Of one that is never played, too: in memory its folders would be found by nobody.
+        self._leave = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.lab = make_lab(schedule.pool, schedule.seed)
         self.names = list(self.lab.hosts)
         self.start = self.lab.now
@@ -82,7 +85,7 @@ class World:
                 actor.watch.harm(self.operator.started + self._visited())
             return [v for actor in self.actors for v in actor.watch.found] + self.converged
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._leave()
 
     def _visited(self) -> list[tuple[float, str]]:
         """Starts and migrations by the other clients of scripts: (time, VM uuid)."""
