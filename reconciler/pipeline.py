@@ -30,6 +30,7 @@ from reconciler.execute.faults import sentence
 from reconciler.execute.lease import LeaseBusy, PoolLease, acting, read_leases, remove_leases, servertime
 from reconciler.execute.needs import Event, Progress
 from reconciler.execute.run import Executor
+from reconciler.execute.strike import FRESH
 from reconciler.fencing.fence import Fencer
 from reconciler.looking import Look
 from reconciler.planning import Planning
@@ -143,6 +144,13 @@ class Reconciler(Planning):
         finally:
             journal.close()
         return ""
+
+    def again(self, plan: Plan, approval: Approval) -> Plan:
+        """An approved plan right before it is performed: as it is while it is of this minute, else made anew, within
+        what was approved. While a person read it others may have done what it was for, or the contrary."""
+        while not 0.0 <= self.port.now() - plan.made_at <= FRESH:
+            plan = self._next(approval, ())
+        return plan
 
     def _next(self, approval: Approval, done: Iterable[Done]) -> Plan:
         """Look and plan again, within what was approved and without what failed in this run."""

@@ -239,6 +239,10 @@ def _one(
             return _confirmed("What was found now goes beyond the plan that you approved. Go on with this one?")
 
         approval.ask = ask
+        plan = rec.again(plan, approval)
+        if not plan.actions:
+            say(show_plan(plan, form, verbose=verbose))
+            return plan_code(plan)
     board.begin(plan)
     try:
         outcome = rec.apply(plan, approval)

@@ -122,6 +122,12 @@ def enable(bench: Bench, action: Action) -> Steps:
                 f"it was not xenrec that disabled {action.target.name}",
                 f"whoever did may enable it: xe host-enable uuid={action.target.uuid}",
             )
+        if seen.mark.roll and seen.mark.roll != bench.wanted.rolling:
+            return refused(
+                action,
+                f"{action.target.name} is in the rolling maintenance {seen.mark.roll} since the plan was made",
+                f"go on with it, or end it with --abandon: xenrec roll {bench.wanted.argument} --resume",
+            )
         if not seen.live:
             return _offline(bench, action)
         desk = bench.desk()
