@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.command import Ran
 from reconciler.core.evidence import Situation, Verdict
+from reconciler.core.guard import ceiling
 from reconciler.core.mark import mark_of
 from reconciler.core.model import Host, PowerState
-from reconciler.core.plan import Outcome, Plan, Result, Verb
+from reconciler.core.plan import Outcome, Plan, Result, Stage, Verb
 from reconciler.core.roll import Phase, Roll, below_reserve, resting, unfinished
 from reconciler.core.standing import Standing, stand
-from reconciler.core.wanted import Member, Wanted
+from reconciler.core.wanted import Level, Member, MemberState, Wanted
 from reconciler.core.words import count, lasting, names
 from reconciler.pipeline import Approval, Look, Reconciler
 from reconciler.state.journal import Journal
@@ -149,6 +150,9 @@ class Rolling:
             if why:
                 raise Stopped(f"before the turn of {host} the pool is not as declared: {why}", remedy)
         ahead = self._look_ahead(host, self.roll.id)
+        why, remedy = _missing(ahead.plan, self.wanted, host)
+        if why:
+            raise Stopped(f"before {host} is emptied: {why}", f"{remedy}; then: {self._again()}")
         if ahead.obstacle:
             raise Stopped(f"{host} can't be emptied: {ahead.obstacle}", ahead.remedy)
         relief = next((a.target.name for a in ahead.plan.actions if a.verb is Verb.DESIGNATE_MASTER), "")
@@ -169,9 +173,7 @@ class Rolling:
                 self._either(host),
             )
         member = self._member(host)
-        record = _record(self.make(resting(self.wanted, host, roll.id)).observe(), member)
-        if record is None:
-            raise Stopped(f"the pool does not tell of {host}", f"xenrec status {self.wanted.argument}")
+        record = self._at_rest(host)
         argv = tuple(w.replace("{host}", member.name).replace("{address}", member.address) for w in roll.command)
         env = {
             "XENREC_POOL": self.wanted.name,
@@ -208,6 +210,20 @@ class Rolling:
                 f"the command on {host} ended {how}; {host} stays in maintenance",
                 self._either(host),
             )
+
+    def _at_rest(self, host: str) -> Host:
+        """Its record, disabled and empty, right before the command. It may have been emptied hours ago, and since been
+        enabled, got VMs or the office: then it is emptied again, as a turn begins. Raises Stopped."""
+        for _ in range(2):
+            look = self.make(resting(self.wanted, host, self.roll.id)).observe()
+            record = _record(look, self._member(host))
+            if record is None or look.state is None:
+                raise Stopped(f"the pool does not tell of {host}", f"xenrec status {self.wanted.argument}")
+            if not (record.enabled or _guests(look, record) or look.state.pool.master == record.ref):
+                return record
+            self.say(f"{host}: it is in use again since it was emptied")
+            self._empty(host)
+        raise Stopped(f"{host} is not disabled and empty", self._again())
 
     def _await(self, host: str) -> None:
         """Until it answers, follows the master and is live, and where that was promised, has booted since."""
@@ -261,7 +277,9 @@ class Rolling:
 
     def _home(self, host: str) -> None:
         self.say(f"{host}: enabling it, bringing its VMs home")
-        look = self._apply(replace(self.wanted, rolling=self.roll.id), f"bringing {host} back")
+        wanted, doing = replace(self.wanted, rolling=self.roll.id), f"bringing {host} back"
+        self._release(wanted, doing, self._again())  # whatever became of the pool meanwhile
+        look = self._apply(wanted, doing)
         record = _record(look, self._member(host))
         if record is None or not record.enabled:
             raise Stopped(f"{host} is not enabled", self._again())
@@ -281,9 +299,13 @@ class Rolling:
             raise Stopped("the pool has no master that could be asked", f"xenrec plan {self.wanted.argument}")
         for left in sorted({one for _, one in marks}):
             self.roll = roll or Roll(left, rec.by, self._now(), (), (), 0.0, 0.0, False)
-            done = self._apply(replace(self.wanted, rolling=left), f"ending the rolling maintenance {left}")
-            still = [h.name for h in (done.state.hosts.values() if done.state else ()) if mark_of(h.other_config)]
+            doing = f"ending the rolling maintenance {left}"
+            done = self._release(replace(self.wanted, rolling=left), doing, self._again(abandon=True))
+            still = {h.name: h for h in (done.state.hosts.values() if done.state else ()) if mark_of(h.other_config)}
             for name in sorted(n for n, of in marks if of == left and n in still):
+                if still[name].enabled:
+                    told = f"{name} is enabled, but not all its VMs could be brought home"
+                    raise Stopped(told, f"xenrec plan {self.wanted.argument}; then: {self._again(abandon=True)}")
                 judged = plan.diagnosis.of(name)
                 silent = judged is not None and judged.verdict is not Verdict.ALIVE
                 raise Stopped(
@@ -308,6 +330,22 @@ class Rolling:
             why, remedy = _went_wrong(outcome)
             if why:
                 raise Stopped(f"{doing}: {why}", remedy or self._again())
+        assert rec.look is not None
+        return rec.look
+
+    def _release(self, wanted: Wanted, doing: str, again: str) -> Look:
+        """One run that enables what the roll disabled and brings its VMs home; the last look. It does no more, and
+        nothing else that is amiss keeps a host from a pool that may need it. Raises Stopped."""
+        rec = self.make(wanted)
+        plan = rec.plan()
+        if held := next((w for w in plan.withheld if w.action.verb is Verb.ENABLE_HOST), None):
+            raise Stopped(f"{doing}: enable host {held.action.target.name} is withheld: {held.why}", held.remedy)
+        approved = _only_release(plan)
+        if (limited := ceiling(plan, approved)).actions:
+            outcome = rec.apply(limited, Approval(approved))
+            why, remedy = _failed(outcome)
+            if why:
+                raise Stopped(f"{doing}: {why}", remedy or again)
         assert rec.look is not None
         return rec.look
 
@@ -345,8 +383,31 @@ class Rolling:
         self._journal.write(kind, run=self._rec().run, roll=self.roll.id, at=self._now(), **fields)
 
 
+def _only_release(plan: Plan) -> Plan:
+    """What of it enables hosts and brings their VMs home."""
+    wanted = {a.id for a in plan.actions if a.verb in (Verb.ENABLE_HOST, Verb.END_MAINTENANCE)}
+    for action in reversed(plan.actions):
+        wanted |= set(action.follows) if action.id in wanted else set()
+    kept = tuple(a for a in plan.actions if a.id in wanted and a.level <= Level.MOVE)
+    return replace(plan, stages=(Stage("restore", kept),))
+
+
+def _missing(plan: Plan, wanted: Wanted, host: str) -> tuple[str, str]:
+    """Another member that is declared active and not there: with it and `host` out the pool is short of two."""
+    for judged in plan.diagnosis.members:
+        member = wanted.member(judged.name)
+        active = member is not None and member.state is MemberState.ACTIVE
+        if active and judged.name != host and judged.verdict is not Verdict.ALIVE:
+            return f"{judged.name} is not there: {judged.why}", f"bring it back: xenrec status {plan.argument}"
+    return "", ""
+
+
 def _blocked(plan: Plan) -> tuple[str, str]:
-    """Why a turn's plan may not be begun: a wish that can't be met, an action that is withheld."""
+    """Why a turn's plan may not be begun: a wish that can't be met, an action that is withheld, a host to be fenced or
+    buried, for which nobody gave their word when they began a roll."""
+    if grave := next((a for a in plan.actions if a.level >= Level.BURY), None):
+        told = f"{str(grave.verb).replace('-', ' ')} {grave.target.name}: {grave.why}"
+        return f"the pool needs help first: {told}", f"xenrec apply {plan.argument}"
     if plan.unmet or [w for w in plan.withheld if w.action.verb is not Verb.DESIGNATE_MASTER]:
         return unfinished(plan)
     if plan.diagnosis.situation is not Situation.MANAGED:
@@ -355,6 +416,15 @@ def _blocked(plan: Plan) -> tuple[str, str]:
 
 
 def _went_wrong(outcome: Outcome) -> tuple[str, str]:
+    why, remedy = _failed(outcome)
+    if why:
+        return why, remedy
+    if outcome.final is None:
+        return "the pool could not be read at the end", ""
+    return unfinished(outcome.final)
+
+
+def _failed(outcome: Outcome) -> tuple[str, str]:
     if outcome.stopped:
         return outcome.stopped, ""
     bad = [d for d in outcome.done if d.result not in (Result.DONE, Result.ALREADY)]
@@ -362,9 +432,7 @@ def _went_wrong(outcome: Outcome) -> tuple[str, str]:
         first = bad[0]
         others = f"; and {names(d.action.target.name for d in bad[1:])}" if len(bad) > 1 else ""
         return f"{first.action.verb} {first.action.target.name} {first.result}: {first.why}{others}", first.remedy
-    if outcome.final is None:
-        return "the pool could not be read at the end", ""
-    return unfinished(outcome.final)
+    return "", ""
 
 
 def _record(look: Look, member: Member) -> Host | None:

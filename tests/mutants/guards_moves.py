@@ -12,9 +12,13 @@ from tests.mutants.guard import Guard, off
 PLACING = "reconciler/core/placing.py"
 CARRY = "reconciler/core/carry.py"
 ROLL = "reconciler/roll.py"
+MAINTENANCE = "reconciler/execute/maintenance.py"
+PIPELINE = "reconciler/pipeline.py"
 ROLLED = "reconciler/core/roll.py"
 PLACED = ("tests/core/test_placed.py", "tests/core/test_unsettled.py", "tests/core/test_maintenance.py")
 ROLLING = ("tests/pipeline/test_roll.py",)
+MEANWHILE = ("tests/pipeline/test_roll_meanwhile.py",)
+READ = ("tests/pipeline/test_read_for_long.py",)
 
 MOVES: tuple[Guard, ...] = (
     # --- where a VM may go, and who may be touched ----------------------------------------------------------------
@@ -93,6 +97,17 @@ MOVES: tuple[Guard, ...] = (
         "if False:",
         ROLLING,
     ),
+    Guard(
+        "I7",
+        ROLL,
+        "if not (record.enabled or _guests(look, record) or look.state.pool.master == record.ref):",
+        "if True:",
+        MEANWHILE,
+    ),
+    off("I1", ROLL, "if grave := next((a for a in plan.actions if a.level >= Level.BURY), None)", MEANWHILE),
+    off("I6", ROLL, "if active and judged.name != host and judged.verdict is not Verdict.ALIVE", MEANWHILE),
+    off("I5", MAINTENANCE, "if seen.mark.roll and seen.mark.roll != bench.wanted.rolling", READ),
+    Guard("I7", PIPELINE, "while not 0.0 <= self.port.now() - plan.made_at <= FRESH:", "while False:", READ),
     off("I6", ROLLED, "if len(active) < 2", ROLLING),
     off("I6", ROLLED, "if idle := [h for h in hosts if h not in active]", ROLLING),
     off("I6", ROLLED, "if len(set(hosts)) != len(hosts)", ROLLING),
