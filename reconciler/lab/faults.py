@@ -47,7 +47,7 @@ xo declare-dead HOST | disable HOST
                                    another client does this at whoever acts as a master
 xe METHOD [ARG …], xe@HOST METHOD [ARG …]
                                    another client makes this call: vm:NAME, host:NAME, sr:NAME, cd:VM, pool:,
-                                   address:NAME, true, false, {}, numbers, or text
+                                   address:NAME, true, false, {}, [], numbers, or text (text:true is a word)
 calm                               undo all of the above: power, links, BMCs, toolstacks, clocks, memory, backups;
                                    a broken role file says whom to follow
 """

@@ -65,14 +65,16 @@ class Visitor:
 
     def _read(self, where: LabHost, word: str) -> Any:
         kind, colon, name = word.partition(":")
+        if colon and kind == "text":
+            return name
         if colon and kind == "address":
             return self._lab.hosts[name].address
         if colon and kind in CLASSES:
             return self._ref(where, kind, name)
         if word in ("true", "false"):
             return word == "true"
-        if word == "{}":
-            return {}
+        if word in ("{}", "[]"):
+            return {} if word == "{}" else []
         return int(word) if word.lstrip("-").isdigit() else word
 
     def _ref(self, where: LabHost, kind: str, name: str) -> str:

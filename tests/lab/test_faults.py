@@ -314,3 +314,10 @@ def test_a_broken_role_file_and_what_mends_it() -> None:
     assert lab.hosts["h3"].role == f"slave:{lab.hosts['h2'].address}"
     do(lab, "calm")
     assert lab.hosts["h1"].role == "master"
+
+
+def test_another_client_may_say_true_as_a_text(story: Story) -> None:
+    do(story.lab, "xe pool.add_to_other_config pool: auto_poweron text:true")
+    story.wait(5)
+    (pool,) = story.ask("h1", "pool.get_all_records").values()
+    assert pool["other_config"]["auto_poweron"] == "true"
