@@ -203,13 +203,13 @@ def others_words(state: PoolState, declared: Mapping[str, str]) -> list[str]:
             told.append(f"somebody works on {host.name} ({names(host.leaving)}): nothing is started on it")
     own = [vm for vm in state.guests if vm.other_config.get("auto_poweron") == "true" and vm.uuid in declared]
     if own and pool.other_config.get("auto_poweron") == "true":
-        kept_down = [vm.name for vm in own if declared[vm.uuid] in ("halted", "suspended")]
-        if kept_down:
-            told.append(
-                f"XAPI starts {names(kept_down)} whenever a host boots (auto_poweron), although the manifest declares "
-                "otherwise: xe vm-param-set uuid=… other-config:auto_poweron=false"
-            )
-        others = [vm.name for vm in own if vm.name not in kept_down]
+        kept_down = [vm for vm in own if declared[vm.uuid] in ("halted", "suspended")]
+        told += [
+            f"XAPI starts {vm.name} whenever a host boots (auto_poweron), although the manifest declares otherwise: "
+            f"xe vm-param-set uuid={vm.uuid} other-config:auto_poweron=false"
+            for vm in kept_down
+        ]
+        others = [vm.name for vm in own if vm not in kept_down]
         if others:
             told.append(f"XAPI starts {names(others)} by itself when a host boots (auto_poweron)")
     return told

@@ -209,6 +209,8 @@ def test_wlb_and_auto_poweron_are_named() -> None:
     assert "Workload Balancing is on" in notes
     assert "XAPI starts db01 by itself when a host boots (auto_poweron)" in notes
     assert "XAPI starts old whenever a host boots (auto_poweron), although the manifest declares otherwise" in notes
+    uuid = next(vm.uuid for vm in state.vms.values() if vm.name == "old")
+    assert f"xe vm-param-set uuid={uuid} other-config:auto_poweron=false" in notes
     quiet = plan(wanted(wish("db01"), wish("old", "halted"), wish("web1")), pool.state())
     assert "auto_poweron" not in "\n".join(quiet.notes)  # XAPI wants the pool's key, too
 
