@@ -431,7 +431,8 @@ def _failed(outcome: Outcome) -> tuple[str, str]:
     if bad:
         first = bad[0]
         others = f"; and {names(d.action.target.name for d in bad[1:])}" if len(bad) > 1 else ""
-        return f"{first.action.verb} {first.action.target.name} {first.result}: {first.why}{others}", first.remedy
+        verb = str(first.action.verb).replace("-", " ")
+        return f"{verb} {first.action.target.name} {first.result}: {first.why}{others}", first.remedy
     return "", ""
 
 

@@ -6,7 +6,7 @@ import re
 import shlex
 from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -20,6 +20,7 @@ from reconciler.cli.common import (
     reconciler,
     say,
     screen,
+    stop_words,
     tell,
     troubles,
 )
@@ -139,7 +140,7 @@ def roll(
         if machine:
             at = getattr(rolling, "roll", rolled)
             say(roll_json(wanted.name, at, said, stopped=(stopped.why, stopped.remedy)))
-        fail(Stop(Exit.PARTIAL, f"stopped: {clean(stopped.why)}", clean(stopped.remedy)))
+        _stop(stopped, f"xenrec roll {wanted.argument} {'--abandon' if abandon else '--resume'}")
     except Stop as stop:
         fail(stop)
     if machine:
@@ -217,6 +218,16 @@ def _chosen(
     if resume:
         if held is None:
             raise Stop(Exit.USAGE, "no rolling maintenance is under way on this machine")
+        if hosts or run:  # else another command than the one that was typed would run
+            told = run or shlex.join(held.command), hosts or ",".join(held.hosts)
+            if not held.same_work(
+                _asked(rec, wanted, told[1], told[0], master, deadline, back_within, reboots=reboots)
+            ):
+                raise Stop(
+                    Exit.USAGE,
+                    f"--resume goes on with what was begun: {clean(shlex.join(held.command))}, for {names(held.hosts)}",
+                    f"to begin anew with other words, end it first: xenrec roll {wanted.argument} --abandon",
+                )
         return held
     asked = _asked(rec, wanted, hosts, run, master, deadline, back_within, reboots=reboots)
     if held is None or held.same_work(asked):
@@ -248,6 +259,14 @@ def _ask(rolling: Rolling, asked: Roll, *, interactive: bool) -> None:
     tell(preview_text(asked, [(t.host, t.plan, t.obstacle, t.remedy) for t in turns]))
     if typer.prompt("Begin? (yes/no)", err=True, default="", show_default=False).strip().lower() not in ("y", "yes"):
         raise Stop(Exit.USAGE, "nothing was done")
+
+
+def _stop(stopped: Stopped, then: str) -> NoReturn:
+    """End the command; `then` goes on once what stopped it is mended."""
+    tell(stop_words(Stop(Exit.PARTIAL, f"stopped: {clean(stopped.why)}", stopped.remedy)), err=True)
+    if "xenrec roll " not in stopped.remedy:
+        tell(f"  then: {clean(then)}", err=True)
+    raise typer.Exit(Exit.PARTIAL)
 
 
 def _abandon(rolling: Rolling, held: Roll | None, said: list[str], *, machine: bool) -> None:

@@ -101,8 +101,9 @@ def unfinished(plan: Plan) -> tuple[str, str]:
     for unmet in plan.unmet:
         kind = {"vm": "VM", "sr": "SR"}.get(unmet.target.kind, unmet.target.kind)
         return f"{kind} {unmet.target.name}: {unmet.wish}: {unmet.why}", unmet.remedy
-    if any(held.action.verb is not Verb.DESIGNATE_MASTER for held in plan.withheld):
-        held = plan.withheld[0]
+    for held in plan.withheld:
+        if held.action.verb is Verb.DESIGNATE_MASTER:
+            continue
         return (
             f"{str(held.action.verb).replace('-', ' ')} {held.action.target.name} is withheld: {held.why}",
             held.remedy,

@@ -110,6 +110,9 @@ def test_stopped_taken_up_and_ended(desk: Desk) -> None:
     other = desk("xenrec roll m.yaml --hosts xen04 --run true --yes")
     assert "another rolling maintenance is under way, begun by op@desk" in other.text
     assert other.code == 75
+    again = desk("xenrec roll m.yaml --resume --again --run true")
+    assert "--resume goes on with what was begun: false, for xen02 and xen03" in again.text
+    assert again.code == 64
     left = desk("xenrec apply m.yaml --yes")
     assert "in the rolling maintenance" in left.text
     assert left.code == 3
@@ -124,6 +127,12 @@ def test_stopped_taken_up_and_ended(desk: Desk) -> None:
     assert ended.code == 0
     assert desk("xenrec roll m.yaml --abandon").text == "no rolling maintenance is under way\n"
     assert desk("xenrec plan m.yaml").code == 0
+
+
+def test_what_stops_it_names_how_it_goes_on(desk: Desk) -> None:
+    shown = desk("xenrec roll m.yaml --hosts xen02 --run true --yes")
+    assert "stopped: xen02 can't be emptied: VM cache-3: " in shown.text
+    assert shown.text.endswith("\n  then: xenrec roll m.yaml --resume\n")
 
 
 def test_a_command_gets_no_secret_and_leaves_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from reconciler.command import Ran
 from reconciler.core.limits import Pause
-from reconciler.core.roll import Phase, Roll, order
+from reconciler.core.plan import Verb
+from reconciler.core.roll import Phase, Roll, order, unfinished
 from reconciler.core.wanted import FreezeWindow, Level, MemberState, Wanted
 from reconciler.pipeline import Reconciler
 from reconciler.roll import SETTLE, Rolling, Stopped
@@ -397,6 +398,15 @@ def test_what_holds_runs_back_holds_it_back(tmp_path: Path, hold: str) -> None:
     assert enabled(s)["xen02"] is True
 
 
+def test_a_pause_keeps_it_from_being_ended_and_is_named(tmp_path: Path) -> None:
+    t = Trip(tmp_path, lambda host: Ran(1, ""))
+    stopped(t.go)
+    t.s.reconciler().folder.memory.pause(Pause("op", "a backup", t.s.lab.now, t.s.lab.now + 1e6))
+    why, remedy = stopped(lambda: t.rolling().abandon(t.file.read()) and None)
+    assert "a backup" in why
+    assert remedy == "xenrec pause pool.yaml --clear"
+
+
 def test_another_machine_may_end_what_it_finds(tmp_path: Path) -> None:
     t = Trip(tmp_path, lambda host: Ran(1, ""))
     stopped(t.go)
@@ -404,6 +414,22 @@ def test_another_machine_may_end_what_it_finds(tmp_path: Path) -> None:
     assert other.file.read() is None
     assert other.rolling().abandon(None) == ("xen02",)
     assert where(t.s) == AT_HOME
+
+
+def test_an_office_that_waits_for_a_word_is_never_the_reason(tmp_path: Path) -> None:
+    """It is told first in such a plan, and nothing waits for it."""
+    t = Trip(tmp_path, lambda host: OK)
+    t.go(["xen01"], reboots=False)
+    t.s.changed(lambda w: replace(w, policy=replace(w.policy, attended=Level.OBSERVE)))
+    t.s.lab.power_off("xen03")
+    made = t.s.plan()
+    held = [w.action.verb for w in made.withheld]
+    assert Verb.DESIGNATE_MASTER in held
+    assert len(set(held)) > 1
+    front = sorted(made.withheld, key=lambda w: w.action.verb is not Verb.DESIGNATE_MASTER)
+    why, _ = unfinished(replace(made, withheld=tuple(front), unmet=()))
+    assert "designate master" not in why
+    assert why
 
 
 def test_a_damaged_file_is_no_leave_to_begin(tmp_path: Path) -> None:
