@@ -11,6 +11,9 @@ from reconciler.core.standing import Stand, Standing, Stands
 from reconciler.core.wanted import Failback, Wanted
 from reconciler.core.words import names
 
+MOVING = frozenset({"pool_migrate", "migrate_send"})
+"""Operations that move a running VM."""
+
 
 def plan_relief(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft) -> bool:
     """A master in maintenance hands its office over first: to the first fit of master.host, its successors and the
@@ -44,9 +47,8 @@ def plan_relief(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft) 
         before=f"{acting.thing.name} is master",
         after=f"{able[0].thing.name} is master",
     )
-    down = _down(stands)
-    if down:
-        draft.hold(action, *_needs(down))
+    if unready := _unready(stands, state):
+        draft.hold(action, *unready)
         return False
     draft.actions.append(action)
     return True
@@ -86,11 +88,10 @@ def plan_master(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft, 
         after=f"{wish.host} is master",
         follows=tuple(a.id for a in draft.actions if a.verb is not Verb.AWAIT_READY),
     )
-    down = _down(stands)
     if wish.failback is Failback.NEVER:
         draft.keep(pool, f"{acting.thing.name} is master and failback is never")
-    elif down:
-        draft.hold(action, *_needs(down))
+    elif unready := _unready(stands, state):
+        draft.hold(action, *unready)
     elif wish.failback is Failback.MANUAL and not failback:
         draft.hold(
             action,
@@ -101,9 +102,23 @@ def plan_master(wanted: Wanted, stands: Stands, state: PoolState, draft: Draft, 
         draft.actions.append(action)
 
 
-def _down(stands: Stands) -> list[Stand]:
-    """Hosts for want of which XAPI hands no office over."""
-    return [s for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]
+def _unready(stands: Stands, state: PoolState) -> tuple[str, str] | None:
+    """Why the office can't be handed over now, and what to do about it."""
+    if down := [s for s in stands.by_ref.values() if not (s.host.live and (s.answers or s.member is None))]:
+        return _needs(down)
+    if moving := [vm.name for vm in state.guests if MOVING.intersection(vm.current_operations)]:
+        return on_the_way(moving)
+    return None
+
+
+def on_the_way(moving: Sequence[str]) -> tuple[str, str]:
+    """Why VMs that migrate forbid a hand-over, and what to do about it. Each toolstack restarts in it: one that then
+    finds a VM which the database still has on the source stops it (sheet §2.6)."""
+    return (
+        f"{names(sorted(moving))} {'is' if len(moving) == 1 else 'are'} being migrated, and a hand-over restarts all "
+        "toolstacks: a VM that arrives meanwhile may be killed",
+        "wait for that to end: xe task-list",
+    )
 
 
 def _needs(down: Sequence[Stand]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.evidence import Incident, LoginAnswer
 from reconciler.core.masterless import NEVER_TOOK_EFFECT
+from reconciler.core.office import MOVING, on_the_way
 from reconciler.core.plan import Action, Done, Result
 from reconciler.core.port import Json, XapiFailure
 from reconciler.core.wanted import Member
@@ -46,6 +47,9 @@ def designate(bench: Bench, prover: Prover, action: Action) -> Done:
     if sent := _sent_before(bench):
         bench.say(action, f"run {sent.run} told {sent.candidate} to take over: watching, not asking again")
         return _watch(bench, prover, action, target, before, sent)
+    vms = {str(k): dict(v) for k, v in dict(desk.read("VM.get_all_records")).items()}
+    if moving := [str(vm["name_label"]) for vm in vms.values() if MOVING & {*dict(vm["current_operations"]).values()}]:
+        return refused(action, *on_the_way(moving))
     now = office(bench)
     unwell = [str(h.get("name_label")) for h in now.hosts.values() if not (now.is_live(h) and _well(bench, h, target))]
     if unwell:

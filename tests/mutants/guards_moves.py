@@ -14,10 +14,13 @@ CARRY = "reconciler/core/carry.py"
 ROLL = "reconciler/roll.py"
 MAINTENANCE = "reconciler/execute/maintenance.py"
 PIPELINE = "reconciler/pipeline.py"
+OFFICE = "reconciler/core/office.py"
+HANDOVER = "reconciler/execute/handover.py"
 ROLLED = "reconciler/core/roll.py"
 PLACED = ("tests/core/test_placed.py", "tests/core/test_unsettled.py", "tests/core/test_maintenance.py")
 ROLLING = ("tests/pipeline/test_roll.py",)
 MEANWHILE = ("tests/pipeline/test_roll_meanwhile.py",)
+BESIDE = ("tests/pipeline/test_office_beside_moves.py",)
 READ = ("tests/pipeline/test_read_for_long.py",)
 
 MOVES: tuple[Guard, ...] = (
@@ -108,6 +111,13 @@ MOVES: tuple[Guard, ...] = (
     off("I6", ROLL, "if active and judged.name != host and judged.verdict is not Verdict.ALIVE", MEANWHILE),
     off("I5", MAINTENANCE, "if seen.mark.roll and seen.mark.roll != bench.wanted.rolling", READ),
     Guard("I7", PIPELINE, "while not 0.0 <= self.port.now() - plan.made_at <= FRESH:", "while False:", READ),
+    off(
+        "I1",
+        OFFICE,
+        "if moving := [vm.name for vm in state.guests if MOVING.intersection(vm.current_operations)]",
+        BESIDE,
+    ),
+    Guard("I7", HANDOVER, "        return refused(action, *on_the_way(moving))\n", "        pass\n", BESIDE),
     off("I6", ROLLED, "if len(active) < 2", ROLLING),
     off("I6", ROLLED, "if idle := [h for h in hosts if h not in active]", ROLLING),
     off("I6", ROLLED, "if len(set(hosts)) != len(hosts)", ROLLING),
