@@ -48,6 +48,8 @@ class Allowance:
 
 
 _HOST_VERBS = (Verb.FENCE, Verb.DECLARE_DEAD)
+_ON_PURPOSE = (Verb.DISABLE_HOST, Verb.ENABLE_HOST, Verb.DESIGNATE_MASTER)
+"""What somebody wants of a pool that is well: nothing that HA would do, were it only waited for."""
 
 
 ATTENDED = Allowance()
@@ -213,10 +215,10 @@ def _refusal(
             "raise maxLevel in its entry",
         )
     if state is not None and state.pool.ha_enabled and action.level > Level.METADATA:
-        return (
-            "XAPI's own HA is on, and it restarts VMs and chooses masters by itself",
-            "watch what it does: xe vm-list params=name-label,power-state,resident-on",
-        )
+        why = "XAPI's own HA is on, and it restarts VMs and chooses masters by itself"
+        if action.verb in _ON_PURPOSE:
+            return why, "leave it to HA; or, as long as this takes: xe pool-ha-disable"
+        return why, "watch what it does: xe vm-list params=name-label,power-state,resident-on"
     if state is not None and "rolling_upgrade_in_progress" in state.pool.other_config and action.level > Level.METADATA:
         return "a rolling upgrade of the pool is in progress", _upgrade_over(state)
     if brake[0] and action.level >= Level.MOVE:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.core.plan import Action
 from reconciler.core.port import Fault, TaskResult, XapiFailure
+from reconciler.core.words import count
 from reconciler.execute.bench import Bench, Steps, Wait
 from reconciler.execute.desk import MasterLost
 
@@ -67,7 +68,7 @@ class Flights:
             results = desk.tasks().wait(tasks, until)
         except Fault as fault:
             self._troubles += 1
-            self._bench.say(None, f"waiting for {len(tasks)} tasks failed ({fault}): logging in again")
+            self._bench.say(None, f"waiting for {count(len(tasks), 'task')} failed ({fault}): logging in again")
             if isinstance(fault, XapiFailure) and fault.code == "SESSION_INVALID":
                 desk.forgot += 1
             if self._troubles > TROUBLES:
