@@ -75,6 +75,8 @@ class Room:
     """Hosts to which no running VM can be moved, whatever it is, each with why."""
     promised: dict[Ref, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     """Host -> what stops and moves of this plan give back there: bytes and the action's id, in the plan's order."""
+    lent: dict[tuple[Ref, str], tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    """The same of its devices."""
 
     def waits_for(self, vm: Vm, host: Ref) -> tuple[str, ...]:
         """Ids of the stops and moves that must be over before a VM fits on a host; () if it fits already.
@@ -82,15 +84,11 @@ class Room:
         Everything else that this plan brings there counts as there already, so the order in which actions go that do
         not follow each other makes no difference.
         """
-        given = self.promised.get(host, ())
-        left = self.free[host] - sum(bytes_ for bytes_, _ in given)
-        waits = []
-        for bytes_, action in given:
-            if left >= need(vm):
-                break
-            left += bytes_
-            waits.append(action)
-        return tuple(waits)
+        waits = list(_waits(need(vm), self.free[host], self.promised.get(host, ())))
+        for what, number in devices(vm, self.state).items():
+            if (host, what) in self.stock:
+                waits += _waits(number, self.stock[host, what], self.lent.get((host, what), ()))
+        return tuple(dict.fromkeys(waits))
 
     def copy(self) -> Room:
         """The same room, to try something in."""
@@ -101,6 +99,7 @@ class Room:
             networks=dict(self.networks),
             stock=dict(self.stock),
             promised=dict(self.promised),
+            lent=dict(self.lent),
         )
 
     @classmethod
@@ -144,12 +143,24 @@ class Room:
         self.free[host] += given
         self.promised[host] = (*self.promised.get(host, ()), (given, stop))
         self._use(vm, host, 1)
+        for what, number in devices(vm, self.state).items():
+            self.lent[host, what] = (*self.lent.get((host, what), ()), (number, stop))
         for group in groups(wish):
             if self.groups.get((group, host)):
                 self.groups[group, host] -= 1
         for network in internal_networks(vm, self.state):
             if self.networks.get(network) == host:
                 del self.networks[network]
+
+
+def _waits(needed: int, left: int, given: Sequence[tuple[int, str]]) -> Iterable[str]:
+    """Ids of the actions, in order, until what they give back is enough; `left` counts all of them as over."""
+    left -= sum(number for number, _ in given)
+    for number, action in given:
+        if left >= needed:
+            return
+        left += number
+        yield action
 
 
 def groups(wish: PlacementWish | None) -> tuple[str, ...]:
