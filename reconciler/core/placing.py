@@ -242,8 +242,19 @@ class _Frame:
             yields=yields,
             eager=movable and policy.rebalance and not self.lost and vm.uuid not in self.resting,
             home=self.index.get(declared.host.ref) if declared else None,
-            shed=yields_to_shed(vm, wish, self.site.wanted),
+            shed=yields_to_shed(vm, wish, self.site.wanted) and not self._awaited(wish),
             restart=wish.state is WantedState.RUNNING,
+        )
+
+    def _awaited(self, wish: VmWish) -> bool:
+        """Another of its `together` group is to start, and goes where it is: shut down, it would leave that one apart
+        from the rest of the group."""
+        group, vms = wish.placement.together, self.site.state.vms
+        return group is not None and any(
+            other.placement.together == group
+            and other.state is WantedState.RUNNING
+            and vms[ref].power_state in (PowerState.HALTED, PowerState.SUSPENDED)
+            for ref, other in self.site.selection.wishes.items()
         )
 
     def _item(self, vm: Vm, wish: VmWish) -> Item:
