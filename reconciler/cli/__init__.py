@@ -32,7 +32,18 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.ERROR)
+    finally:
+        _let_go()
     sys.exit(code if isinstance(code, int) and code else Exit.ERROR if unsaid else 0)
+
+
+def _let_go() -> None:
+    """What stderr could not take (a closed pipe, a full disk) must not be what the command ends with: Python would try
+    to write it once more at its end, and make 120 of the exit code."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 if __name__ == "__main__":

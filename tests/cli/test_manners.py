@@ -113,7 +113,7 @@ def test_a_run_goes_on_where_nobody_can_read_its_progress(bench: Bench, gone: st
         stdout=subprocess.PIPE,
         stderr=write,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **bench.env},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", **bench.env},
     )
     os.close(write)
     out, _ = process.communicate(timeout=60)
@@ -131,7 +131,7 @@ def test_what_was_done_is_told_though_stdout_is_full(bench: Bench) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **bench.env},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", **bench.env},
             timeout=60,
             check=False,
         )
