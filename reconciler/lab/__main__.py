@@ -69,8 +69,9 @@ def make_lab(request: dict[str, Any], secret: str, others: dict[str, tuple[str, 
             random_seed=request["seed"],
             first_address=request["address"],
         )
-        # A pool of its own each time: what runs remember of the last lab (proofs, promotions) is not told of this one
-        for record in seed.tables["pool"].values():
+        # A pool and machines of its own each time: what runs remember of the last lab (proofs, promotions, who was
+        # declared dead) is not told of this one.
+        for record in (*seed.tables["pool"].values(), *seed.tables["host"].values()):
             record["uuid"] = str(uuid.uuid4())
     timing = Timing.fast() if request.get("fast") else Timing()
     # The real network and the real processor take their own time.

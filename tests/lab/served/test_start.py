@@ -41,15 +41,16 @@ def test_a_request_becomes_a_lab_without_waits_that_the_real_network_adds() -> N
 
 
 def test_the_same_seed_gives_the_same_pool_and_another_seed_another() -> None:
-    first, again, other = (make_lab({**REQUEST, "seed": seed}, "secret") for seed in (7, 7, 8))
-    assert [host.uuid for host in first.hosts.values()] == [host.uuid for host in again.hosts.values()]
-    assert [host.uuid for host in first.hosts.values()] != [host.uuid for host in other.hosts.values()]
+    first, again, other = (describe(make_lab({**REQUEST, "seed": seed}, "secret"))["vms"] for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
 
 
 def test_each_lab_is_a_pool_of_its_own() -> None:
-    """What a run remembers of a pool (proofs, promotions) goes by its uuid."""
-    first, again = (describe(make_lab(REQUEST, "secret"))["pool"]["uuid"] for _ in range(2))
-    assert first != again
+    """What a run remembers goes by the uuids of the pool and of its hosts: promotions, proofs, who was buried."""
+    first, again = (make_lab(REQUEST, "secret") for _ in range(2))
+    assert describe(first)["pool"]["uuid"] != describe(again)["pool"]["uuid"]
+    assert {host.uuid for host in first.hosts.values()}.isdisjoint(host.uuid for host in again.hosts.values())
 
 
 @pytest.mark.parametrize("file", sorted(POOLS.glob("*.json")) or [None], ids=lambda f: f.stem if f else "none")
