@@ -19,10 +19,10 @@ def pool_record(desk: Desk) -> dict[str, Any]:
     return record  # type: ignore[no-any-return]
 
 
-def other_machine(desk: Desk, ahead: float = 0.0) -> None:
+def other_machine(desk: Desk, ahead: float = 0.0, master: str = "") -> None:
     """Another machine's run holds the pool; the master's clock is ahead by so much."""
     now = float(int(desk.lab.now)) + ahead
-    lease = make(4, machine="elsewhere", run="r-9", by="juan@other", pid=33, since=now, now=now)
+    lease = make(4, machine="elsewhere", run="r-9", by="juan@other", pid=33, since=now, now=now, master=master)
     config = {**pool_record(desk)["other_config"], lease.key: lease.value}
     ref = next(iter(desk.lab.masters()[0].toolstack.db.tables["pool"]))
     desk.lab.masters()[0].toolstack.db.update("pool", ref, other_config=config)
@@ -66,6 +66,15 @@ def test_an_expired_lease_is_no_obstacle(desk: Desk) -> None:
     shown = desk("xenrec lock show m.yaml")
     assert shown.code == 0
     assert "(expired: whoever comes takes it over)" in shown.text
+
+
+def test_a_lease_of_before_another_host_became_master_is_no_obstacle(desk: Desk) -> None:
+    other_machine(desk, master="OpaqueRef:another")
+    shown = desk("xenrec lock show m.yaml")
+    assert shown.code == 0
+    assert "(of before another host became master: whoever comes takes it over)" in shown.text
+    assert not json.loads(desk("xenrec lock show m.yaml --format json").text)["leases"][0]["live"]
+    assert "another run works on this pool" not in desk("xenrec plan m.yaml --verbose").text
 
 
 @pytest.mark.parametrize("skew", [600.0, -600.0])

@@ -252,9 +252,17 @@ def test_what_may_be_stopped_is_and_stays_so_until_the_host_is_back() -> None:
     manifest = resting(wanted(wish("web1", placement=STOPPABLE), wish("web2")), "xen02")
     made = plan(manifest, pool)
     assert verbs(made) == ["disable-host xen02", "shutdown web1", "migrate web2 -> xen01"]
-    assert checked(made, resting(wanted(*BOTH), "xen02"), pool.state()) == (
-        "shutdown web1: the manifest declares it running",
-    )
+    refused = ("shutdown web1: the manifest declares it running",)
+    assert checked(made, resting(wanted(*BOTH), "xen02"), pool.state()) == refused
+    for source in (
+        None,
+        Thing("host", "xen03", uuid("xen03")),
+    ):  # it names the host for whose sake it stops, and no other
+        stages = tuple(
+            replace(s, actions=tuple(replace(a, source=source) if a.verb is Verb.SHUTDOWN else a for a in s.actions))
+            for s in made.stages
+        )
+        assert checked(replace(made, stages=stages), manifest, pool.state()) == refused
     pool = PoolBuilder()
     pool.host("xen02", enabled=False, other_config=OURS)
     pool.vm("web1", sr="local-xen02", home="xen02")

@@ -118,3 +118,16 @@ def test_when_a_promotion_is_over(tmp_path: Path, told: str, ago: float, astray:
     seen = replace(plan.diagnosis, astray=("xen02",)) if astray else plan.diagnosis
     sent = Incident("lab", told, "", "xen03", "", look.at - ago, "run")
     assert promotion_is_over(sent, look.survey, seen, look.at) is over
+
+
+@pytest.mark.parametrize(("lost", "over"), [("xen01", True), ("xen02", False)])
+def test_a_promotion_is_over_when_the_replaced_master_is_master_again_and_its_successor_proved_dead(
+    tmp_path: Path, lost: str, over: bool
+) -> None:
+    story = Story.of(tmp_path, hosts=3, vms=3)
+    story.lab.power_off("xen03")
+    story.wait(10)
+    story.attest("xen03")
+    look = story.reconciler().observe()
+    sent = Incident("lab", "xen03", "", lost, "", look.at - 3600.0, "run")
+    assert promotion_is_over(sent, look.survey, story.plan().diagnosis, look.at) is over
